@@ -1,0 +1,95 @@
+"""What an artifact is: a folder in the store, described by the manifest that is written last."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Record):
+    """One file of an artifact.
+
+    `md5` is what Cloud Storage keeps of each object, so that a bucket can be checked without reading it; `sha256` is
+    what readers verify.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    md5: str
+
+
+class Artifact(_Record):
+    """What one block hands to the next: an address in the store and a few small facts, as JSON."""
+
+    kind: str
+    digest: str
+    uri: str
+    facts: dict[str, Any] = {}
+
+
+class Producer(_Record):
+    """Which task made an artifact, and from which parameters. The first maker is kept."""
+
+    task: str
+    version: int
+    parameters: dict[str, Any]
+
+
+class Manifest(_Record):
+    """The commit mark of an artifact: a folder without one does not exist for any reader."""
+
+    kind: str
+    digest: str
+    files: list[FileEntry]
+    facts: dict[str, Any]
+    producer: Producer
+    inputs: list[str]
+
+
+class TaskKey(_Record):
+    """Identifies one execution of a task by all that its result depends on."""
+
+    task: str
+    digest: str
+
+
+def content_digest(kind: str, files: Sequence[FileEntry]) -> str:
+    """The address of content: sha256 over the kind and the listing of path, size and sha256 of each file.
+
+    Args:
+        kind: the artifact's kind.
+        files: its files, in any order.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    listing = sorted((file.path, file.size, file.sha256) for file in files)
+    return _sha256_of_json([kind, listing])
+
+
+def task_key(task: str, version: int, parameters: Mapping[str, Any], inputs: Sequence[Artifact]) -> TaskKey:
+    """The key under which a task's result is remembered.
+
+    Args:
+        task: the task's name, e.g. "retrain.embed".
+        version: raised by hand whenever the task's code begins to give other results.
+        parameters: the parameters that the result depends on, and no others; JSON values.
+        inputs: the artifacts that it reads, in the task's own order.
+
+    Returns:
+        The key.
+    """
+    digests = [f"{artifact.kind}/{artifact.digest}" for artifact in inputs]
+    return TaskKey(task=task, digest=_sha256_of_json([task, version, dict(parameters), digests]))
+
+
+def _sha256_of_json(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

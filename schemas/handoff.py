@@ -1,0 +1,134 @@
+"""What blocks hand to each other: the facts that travel with an artifact, one model for each kind.
+
+Facts are few, small, and follow from the artifact's content alone. The content itself is read from the store. The
+docstrings say which files an artifact of that kind holds: that is the contract between two blocks.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelFacts(_Facts):
+    """A pretrained model, ready to train on (kind `model`).
+
+    Files of a `bert_encoder`: `encoder/` (SavedModel: input_word_ids, input_mask, input_type_ids -> pooled_output,
+    sequence_output, ...), `preprocessor/` (SavedModel: string -> those three), `tokenizer/` (read by
+    `hubtune.inference.tokenizer`). Files of a `text_embedding`: `module/` (SavedModel: string[n] -> float32[n, width]).
+    """
+
+    interface: Literal["bert_encoder", "text_embedding"]
+    width: int
+    layers: int | None = None
+    parameters: int
+    trainable: bool
+    vocabulary: int | None = None
+    max_positions: int | None = None
+
+
+class RawFacts(_Facts):
+    """Rows as they came (kind `raw`).
+
+    Files: Parquet shards `rows/00000.parquet`, ... with the columns `row` (int64, 1-based record number in its
+    file), `source` (name of that file), `split` (null, or train, validation, test), `text` and `label` (strings, null
+    where the source has none).
+    """
+
+    rows: int
+    files: int
+    given_splits: bool
+
+
+class RowsFacts(_Facts):
+    """Clean rows (kind `rows`).
+
+    Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key` (binary(16), hash of the
+    normalised text), `text` (normalised), `label` (int32, index into the classes); `labels.json` (class names in
+    order).
+    """
+
+    train: int
+    validation: int
+    test: int
+    labels: list[str]
+
+
+class QuarantineFacts(_Facts):
+    """Rows that were turned away, and the report on all rows (kind `quarantine`).
+
+    Files: `quarantine.parquet` (row, source, reason, text, label), `report.json`, `report.md`.
+    """
+
+    rows_in: int
+    rows_out: int
+    quarantined: int
+    duplicates: int
+    reasons: dict[str, int]
+
+
+class TokensFacts(_Facts):
+    """Token ids of every text (kind `tokens`).
+
+    Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key`, `ids` (list of int32, special
+    tokens included), `label`.
+    """
+
+    texts: int
+    tokens: int
+    longest: int
+
+
+class EmbeddingsFacts(_Facts):
+    """Embeddings of texts that had none yet (kind `embeddings`).
+
+    Files: `keys.npy` (uint8[n, 16]), `vectors.npy` (float32[n, width]), row i of one belonging to row i of the other.
+    """
+
+    texts: int
+    width: int
+
+
+class Metrics(_Facts):
+    """How good a classifier is on one split."""
+
+    rows: int
+    loss: float
+    accuracy: float
+    macro_f1: float
+
+
+class ClassifierFacts(_Facts):
+    """A trained classifier (kind `classifier`).
+
+    Files: `head.safetensors`; `encoder.safetensors` (fine-tuning only: every encoder variable that was trained);
+    `classifier.json` (all that is needed to build it again); `history.json` (one entry per epoch);
+    `evaluation.json` (metrics by split, per class, confusion matrix); `predictions.parquet` (test split: key, label,
+    predicted, probabilities).
+    """
+
+    mode: str
+    labels: list[str]
+    epochs: int
+    best_epoch: int
+    metrics: dict[Split, Metrics]
+
+
+class ReleaseFacts(_Facts):
+    """A classifier in the form in which it is published (kind `release`).
+
+    Files: `saved_model.pb`, `variables/`, `assets/` (text in, label and probabilities out); `model.onnx` and
+    `tokenizer/` (absent where ONNX cannot express the model); `classifier.json` (what `hubtune.inference` needs:
+    labels, engine, maximal length); `recipe.yaml`, `metrics.json`, `README.md` (the model card).
+    """
+
+    name: str
+    labels: list[str]
+    engine: Literal["onnx", "tensorflow"]
+    metrics: dict[Split, Metrics]

@@ -1,0 +1,213 @@
+"""The recipe: everything that a person may set for one retraining.
+
+The same model is the YAML file on the command line and the form in the Prefect UI, so each field carries the title
+and the description that the form shows. Fields whose default depends on another field are None until validation
+fills them in: a validated recipe is complete, and two recipes that mean the same are equal.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Mode = Literal["feature_extraction", "fine_tuning"]
+Pooling = Literal["mean", "cls", "max", "pooled"]
+Block = Literal["download_model", "download_data", "preprocess", "retrain", "publish"]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+SAMPLE_NAME = "insincere-questions"
+SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
+
+# Feature extraction: the head and the patience of the seed course (256-64, patience 2), with a learning rate at which
+# it converges within the epochs. Fine-tuning: epochs, batch size and learning rate as Devlin et al. 2019, A.3
+# recommend, no hidden layer between encoder and classes, warm-up over a tenth of the steps (A.2: 10,000 of 100,000).
+_MODE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "feature_extraction": {"hidden": [256, 64], "epochs": 20, "learning_rate": 1e-3, "warmup_fraction": 0.0},
+    "fine_tuning": {"hidden": [], "epochs": 3, "learning_rate": 5e-5, "warmup_fraction": 0.1},
+}
+
+
+class _Section(BaseModel):
+    # Unknown fields are refused: a misspelt option must not be ignored. Frozen: what was validated is what runs.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelRecipe(_Section):
+    """The pretrained model that the classifier starts from."""
+
+    source: str = Field(
+        "starter",
+        title="Pretrained model",
+        min_length=1,
+        description="`starter` (built in), an http(s) handle such as https://tfhub.dev/..., or a folder or tar.gz "
+        "file in TF Hub's SavedModel format.",
+    )
+    preprocessor: str | None = Field(
+        None,
+        title="Preprocessor",
+        min_length=1,
+        description="Handle of the preprocessing model that belongs to a BERT-like encoder; needed only where "
+        "hubtune does not know it.",
+    )
+
+
+class DataRecipe(_Section):
+    """The labelled text: one source that is split here, or files that are splits already."""
+
+    source: str | None = Field(
+        None,
+        title="Data source",
+        min_length=1,
+        description="`sample` (built in), or a CSV, JSONL or Parquet file, which is then split by preprocess. "
+        "Leave empty when train and test files are given.",
+    )
+    train: str | None = Field(None, title="Training file", min_length=1, description="Rows given for training.")
+    validation: str | None = Field(
+        None,
+        title="Validation file",
+        min_length=1,
+        description="Rows given for validation; when empty, a part of the training file is used.",
+    )
+    test: str | None = Field(None, title="Test file", min_length=1, description="Rows given for the test.")
+    text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
+    label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
+    labels: dict[str, str] | None = Field(
+        None,
+        title="Classes",
+        description="Maps each raw label to the name of its class, in class order; rows with other labels are "
+        "quarantined. When empty, every label that occurs is a class.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if not any(values.get(field) for field in ("source", "train", "validation", "test")):
+            values["source"] = "sample"
+        if values.get("source") == "sample" and values.get("labels") is None:
+            values["labels"] = SAMPLE_LABELS
+        return values
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        given = [name for name in ("train", "validation", "test") if getattr(self, name)]
+        if self.source and given:
+            raise ValueError(f"source and {given[0]} exclude each other: give one source, or files that are splits")
+        if given and not (self.train and self.test):
+            raise ValueError("train and test belong together: give both files, or one source")
+        if self.labels is not None and len(set(self.labels.values())) < 2:
+            raise ValueError("labels must name at least two classes")
+        return self
+
+
+class PreprocessRecipe(_Section):
+    """How raw rows become clean, split rows."""
+
+    validation_fraction: float = Field(
+        0.1, title="Validation share", ge=0.01, le=0.5, description="Share of the texts that is held out to watch."
+    )
+    test_fraction: float = Field(
+        0.1, title="Test share", ge=0.01, le=0.5, description="Share of the texts that is held out for the last word."
+    )
+    max_quarantine: float = Field(
+        0.05, title="Quarantine limit", ge=0, le=1, description="The block fails when a larger share of rows is bad."
+    )
+    max_characters: int = Field(
+        10_000, title="Longest text", ge=1, description="Texts with more characters are quarantined."
+    )
+
+    @model_validator(mode="after")
+    def _rows_left_to_train_on(self) -> Self:
+        if self.validation_fraction + self.test_fraction > 0.8:
+            raise ValueError("validation_fraction + test_fraction must leave at least 0.2 to train on")
+        return self
+
+
+class TrainRecipe(_Section):
+    """How the classifier is trained. Fields left empty take the default of the mode."""
+
+    mode: Mode = Field(
+        "feature_extraction",
+        title="Mode",
+        description="`feature_extraction` keeps the encoder as it is and trains a head on its embeddings (seconds to "
+        "minutes); `fine_tuning` trains the whole encoder too (better, and much longer).",
+    )
+    pooling: Pooling = Field(
+        "mean", title="Pooling", description="How token vectors become one text vector (BERT-like encoders only)."
+    )
+    hidden: list[Annotated[int, Field(ge=1, le=8192)]] | None = Field(
+        None, title="Hidden layers", max_length=8, description="Widths of the head's hidden layers."
+    )
+    dropout: float = Field(0.1, title="Dropout", ge=0, lt=1, description="Dropout rate in the head.")
+    epochs: int | None = Field(None, title="Epochs", ge=1, le=1000, description="Passes over the training rows.")
+    batch_size: int = Field(32, title="Batch size", ge=1, le=4096, description="Rows per training step.")
+    learning_rate: float | None = Field(
+        None, title="Learning rate", gt=0, le=1, description="Peak learning rate of AdamW."
+    )
+    warmup_fraction: float | None = Field(
+        None, title="Warm-up", ge=0, le=0.5, description="Share of the steps over which the learning rate rises."
+    )
+    weight_decay: float = Field(0.01, title="Weight decay", ge=0, le=1, description="AdamW's decoupled weight decay.")
+    max_length: int = Field(
+        128, title="Longest input", ge=8, le=512, description="Tokens per text, with the special ones; the rest is cut."
+    )
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        title="Class weights",
+        description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name.",
+    )
+    early_stopping_patience: int | None = Field(
+        2,
+        title="Patience",
+        ge=1,
+        description="Stop after this many epochs without a better validation result; empty: never. The best weights "
+        "are kept either way.",
+    )
+    seed: int = Field(42, title="Seed", ge=0, le=2**31 - 1, description="The same seed gives the same model.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        defaults = _MODE_DEFAULTS.get(str(values.get("mode") or "feature_extraction"), {})
+        return values | {name: default for name, default in defaults.items() if values.get(name) is None}
+
+
+class Recipe(_Section):
+    """Everything that a person may set for one retraining. `{}` is a valid recipe."""
+
+    name: ModelName | None = Field(
+        None,
+        title="Model name",
+        description="Name under which versions are published: small letters, digits and hyphens.",
+    )
+    model: ModelRecipe = Field(default_factory=ModelRecipe, title="Model")
+    data: DataRecipe = Field(default_factory=lambda: DataRecipe.model_validate({}), title="Data")
+    preprocess: PreprocessRecipe = Field(default_factory=PreprocessRecipe, title="Preprocess")
+    train: TrainRecipe = Field(default_factory=lambda: TrainRecipe.model_validate({}), title="Train")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_of_the_sample(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name") is not None:
+            return values
+        data = values.get("data")
+        data = data if isinstance(data, dict) else data.model_dump() if isinstance(data, DataRecipe) else {}
+        other = any(data.get(field) for field in ("train", "validation", "test"))
+        if data.get("source") in (None, "sample") and not other:
+            return values | {"name": SAMPLE_NAME}
+        return values
+
+    @model_validator(mode="after")
+    def _named_and_weighed(self) -> Self:
+        if self.name is None:
+            raise ValueError("name is needed when the data is not the sample: versions are published under it")
+        weights, labels = self.train.class_weights, self.data.labels
+        if isinstance(weights, dict) and labels is not None:
+            unknown = sorted(set(weights) - set(labels.values()))
+            if unknown:
+                known = ", ".join(dict.fromkeys(labels.values()))
+                raise ValueError(f"train.class_weights names {unknown[0]!r}, which is no class; classes: {known}")
+        return self

@@ -1,0 +1,1 @@
+"""One package per block: `task.py` holds the Prefect tasks, its neighbours do the work."""

@@ -1,0 +1,134 @@
+"""Work in a process of its own: for what must not share a process with the flow.
+
+Three reasons. Foreign SavedModels are loaded where a crash ends only the child. TensorFlow numbers the functions that
+it traces within a process, and the numbers get into a SavedModel: only a process that does nothing else writes the
+same bytes every time. And memory is given back at the end.
+
+Parent and child speak JSON, one object on each line: the request on the child's stdin, progress and the answer on its
+stdout. The child's stdin stays open for as long as the parent lives; when it closes, the child ends itself, so that a
+killed flow leaves nothing behind.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hubtune.errors import HubtuneError, WorkerDied, from_json
+from hubtune.progress import Say
+
+Work = Callable[[dict[str, Any], Say], dict[str, Any]]
+
+# PYTHONHASHSEED: the order of sets must not reach a file. TF_CPP_MIN_LOG_LEVEL: no notes on CPU features.
+_CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+
+
+def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float) -> dict[str, Any]:
+    """Start `python -m module`, give it the request and wait for its answer.
+
+    Args:
+        module: a module that ends with `serve(work)`.
+        request: JSON values, paths as strings.
+        say: takes the child's progress lines.
+        timeout_seconds: the child is killed after this time.
+
+    Returns:
+        What the child's `work` returned.
+
+    Raises:
+        HubtuneError: of the same class as raised in the child.
+        WorkerDied: the child ended without an answer, or did not end in time.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | _CHILD_ENVIRONMENT,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    last_words: deque[str] = deque(maxlen=30)
+    listener = threading.Thread(target=last_words.extend, args=(child.stderr,), daemon=True)
+    listener.start()
+    timer = threading.Timer(timeout_seconds, child.kill)
+    timer.start()
+    answer: dict[str, Any] | None = None
+    try:
+        child.stdin.write(json.dumps(request) + "\n")
+        child.stdin.flush()
+        for line in child.stdout:
+            message = json.loads(line)
+            if "say" in message:
+                say(message["say"])
+            else:
+                answer = message
+        child.wait()
+    except BrokenPipeError:
+        child.wait()
+    finally:
+        timed_out = not timer.is_alive()
+        timer.cancel()
+        child.kill()
+        child.wait()
+        listener.join(timeout=5)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            pipe.close()
+    if answer is None:
+        raise _died(module, child.returncode, timed_out, timeout_seconds, "".join(last_words))
+    if "error" in answer:
+        raise from_json(answer["error"])
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def serve(work: Work) -> None:
+    """The child's side: read the request, do the work, answer.
+
+    Args:
+        work: takes the request and a function for progress lines, returns JSON values.
+    """
+    # Libraries print to stdout as they please: it becomes stderr, and the answers get a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+    def send(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    try:
+        answer = {"result": work(request, lambda line: send({"say": line}))}
+    except HubtuneError as error:
+        answer = {"error": error.to_json()}
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+    send(answer)
+
+
+def _end_with_the_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _died(module: str, status: int, timed_out: bool, timeout_seconds: float, last_words: str) -> WorkerDied:
+    if timed_out:
+        cause, remedy = f"did not end within {timeout_seconds:.0f} s", "run again; on a slow machine, raise the timeout"
+    elif status == -signal.SIGKILL:
+        cause = "was killed"
+        remedy = "most often memory ran out: give the worker more, or lower train.batch_size; then run again"
+    else:
+        cause, remedy = f"ended with status {status} and no answer", "see its last words above; then run again"
+    tail = f"\n{last_words.strip()}" if last_words.strip() else ""
+    return WorkerDied(f"the process for {module} {cause}{tail}", where=f"python -m {module}", remedy=remedy)
