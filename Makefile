@@ -1,0 +1,57 @@
+# Two commands for a newcomer: `make retrain` and `make test`. Each brings all that it needs, from a package registry
+# alone: uv into .tools, the locked environment into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c "$(SUPPORTED)" 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+UV := .tools/bin/uv
+# uv does not read pip's configuration: a mirror that is set for pip serves uv too.
+INDEX := $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
+UV_RUN := UV_PYTHON_DOWNLOADS=never $(if $(INDEX),UV_DEFAULT_INDEX="$(INDEX)") $(UV)
+COMPILE := $(UV_RUN) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock"
+
+.PHONY: help setup retrain test check format lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+retrain: setup ## retrain and publish: the default recipe, or RECIPE=file.yaml, and ARGS="--set train.epochs=2"
+	$(BIN)/hubtune retrain $(RECIPE) $(ARGS)
+
+test: setup ## run all tests
+	$(BIN)/pytest $(ARGS)
+
+check: setup ## format check, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: .venv/.ready ## make the environment of requirements.lock in .venv
+
+.venv/.ready: requirements.lock pyproject.toml $(UV)
+	[ -x $(BIN)/python ] || $(UV_RUN) venv --quiet --python "$(PYTHON)" .venv
+	$(UV_RUN) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(UV_RUN) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	touch $@
+
+$(UV): requirements-uv.lock
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
+	"$(PYTHON)" -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
+	touch $@
+
+lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements.lock
+	$(COMPILE) --group pipeline --group dev --output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment and caches (not the store)
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Which blocks run, in which order, on which worker. Nothing else."""

@@ -1,0 +1,95 @@
+"""The whole road: five blocks from a pretrained model to a published one.
+
+    download model ──┐
+                     ├──> tokenise ──> embed ──> train ──> publish
+    download data ──> preprocess ──┘
+
+Every arrow is an artifact in the store; what the store holds already is not made again.
+"""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Failed
+
+from flows.timeline import Timeline
+from hubtune.errors import HubtuneError
+from hubtune.storage import PublishedModel, Store
+from hubtune.storage.artifact import Artifact
+from schemas.handoff import ClassifierFacts, ModelFacts
+from schemas.recipe import Block, Recipe
+from schemas.report import RunReport
+from tasks.download_data.task import download_data
+from tasks.download_model.task import download_model
+from tasks.preprocess.task import preprocess_rows
+from tasks.publish.task import publish_model
+from tasks.retrain.task import embed_texts, tokenise_texts, train_classifier
+
+DEFAULT_RECIPE = Recipe()
+
+
+@flow(
+    name="Retrain",
+    flow_run_name="{recipe.name}",
+    description=__doc__,
+    persist_result=False,
+    result_serializer="json",
+)
+def retrain(recipe: Recipe = DEFAULT_RECIPE, refresh: list[Block] | None = None) -> RunReport | State[RunReport]:
+    """Retrain a classifier and publish it.
+
+    Args:
+        recipe: everything that may be set; every field has a default.
+        refresh: blocks that work even if their result is in the store.
+
+    Returns:
+        What the run did; inside a failed state when a block failed.
+    """
+    timeline = Timeline()
+    made: dict[str, Artifact] = {}
+    try:
+        version = _blocks(recipe, set(refresh or ()), timeline, made)
+    except HubtuneError as error:
+        report = _report(recipe, timeline, made, None, error)
+        return Failed(message=f"{timeline.failed_task()}: {error}", data=report)
+    return _report(recipe, timeline, made, version, None)
+
+
+def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[str, Artifact]) -> int | None:
+    model = made["download_model"] = timeline.run(download_model, recipe.model, "download_model" in refresh)["model"]
+    raw = made["download_data"] = timeline.run(download_data, recipe.data, "download_data" in refresh)["raw"]
+    clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, "preprocess" in refresh)
+    rows = made["preprocess"] = clean["rows"]
+
+    again = "retrain" in refresh
+    tokens: Artifact | None = None
+    embeddings: list[Artifact] = []
+    if ModelFacts.model_validate(model.facts).interface == "bert_encoder":
+        tokens = timeline.run(tokenise_texts, model, rows, recipe.train.max_length, again)["tokens"]
+    if recipe.train.mode == "feature_extraction":
+        embeddings = list(timeline.run(embed_texts, model, tokens or rows, recipe.train, again).values())
+    trained = timeline.run(train_classifier, model, rows, tokens, embeddings, recipe.train, again)
+    classifier = made["retrain"] = trained["classifier"]
+
+    published = timeline.run(publish_model, model, rows, classifier, recipe, "publish" in refresh)
+    release = made["publish"] = published["release"]
+    return PublishedModel(Store.open(), str(recipe.name)).find(release)
+
+
+def _report(
+    recipe: Recipe, timeline: Timeline, made: dict[str, Artifact], version: int | None, error: HubtuneError | None
+) -> RunReport:
+    metrics = ClassifierFacts.model_validate(made["retrain"].facts).metrics if "retrain" in made else {}
+    latest = PublishedModel(Store.open(), str(recipe.name)).latest() if version is not None else None
+    return RunReport(
+        run=str(flow_run.name),
+        state="Failed" if error else "Completed",
+        model=str(recipe.name),
+        version=version,
+        promoted=version is not None and version == latest,
+        metrics=metrics,
+        tasks=timeline.outcomes,
+        artifacts={block: artifact.uri for block, artifact in made.items()},
+        seconds=timeline.seconds(),
+        error=error.to_json() if error else None,
+    )

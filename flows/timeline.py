@@ -1,0 +1,46 @@
+"""The tasks of one flow run in the order in which they ran, with their states and times."""
+
+import time
+from typing import Any
+
+from prefect.tasks import Task
+
+from hubtune.storage.artifact import Artifact
+from schemas.report import TaskOutcome
+
+
+class Timeline:
+    """Runs tasks one after the other and keeps what became of each."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[TaskOutcome] = []
+        self._started = time.monotonic()
+
+    def run(self, task: Task[..., Any], *arguments: object) -> dict[str, Artifact]:
+        """Run a task and wait for its artifacts.
+
+        Args:
+            task: a Prefect task that gives artifacts by name.
+            arguments: its arguments.
+
+        Returns:
+            The artifacts.
+
+        Raises:
+            HubtuneError: what the task failed with. Raised here, stage by stage, so that a flow ends with the cause
+                in its message and not with a count of failed tasks.
+        """
+        started = time.monotonic()
+        state = task(*arguments, return_state=True)
+        seconds = round(time.monotonic() - started, 3)
+        self.outcomes.append(TaskOutcome(name=task.name, state=state.name or state.type.value, seconds=seconds))
+        artifacts: dict[str, Artifact] = state.result()
+        return artifacts
+
+    def failed_task(self) -> str:
+        """Name of the task that ran last, for the message of a failed run."""
+        return self.outcomes[-1].name if self.outcomes else "before the first task"
+
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return round(time.monotonic() - self._started, 3)

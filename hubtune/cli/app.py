@@ -1,0 +1,78 @@
+"""The commands, their arguments and their exit status: 0 done, 1 a run failed, 2 wrong input and nothing was started."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubtune.errors import HubtuneError
+
+app = typer.Typer(
+    name="hubtune",
+    help="Retrain text classifiers from pretrained encoders, unattended and again and again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
+
+
+@app.command()
+def retrain(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; without one, every default holds.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set one field of the recipe, e.g. train.epochs=2."),
+    ] = None,
+    refresh: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BLOCK", help="Run this block again even if its result is in the store."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Retrain a classifier and publish it."""
+    from hubtune.cli.retrain import run_retrain
+
+    raise typer.Exit(run_retrain(recipe, settings or [], refresh or [], as_json))
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="Name of a published model.")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,
+    version: Annotated[int | None, typer.Option(help="Version of the model; without it, the newest.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", help="A .txt (one text a line), .jsonl or .csv (field `text`) file.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write answers to this .jsonl or .csv file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify texts with a published model."""
+    from hubtune.cli.predict import run_predict
+
+    raise typer.Exit(run_predict(model, version, texts or [], source, output, as_json))
+
+
+@app.command()
+def models(
+    model: Annotated[str | None, typer.Argument(help="Name of a published model; without it, all of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List published models, their versions, metrics and origins."""
+    from hubtune.cli.models import run_models
+
+    raise typer.Exit(run_models(model, as_json))
+
+
+def main() -> None:
+    """Entry point of the console script: errors of hubtune become a message and an exit status, never a traceback."""
+    try:
+        app()
+    except HubtuneError as error:
+        if "--json" in sys.argv[1:]:
+            print(json.dumps({"error": error.to_json()}, ensure_ascii=False))
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)

@@ -1,0 +1,157 @@
+"""`hubtune retrain`: check the input, run the flow in this process, say what came of it."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hubtune.errors import HubtuneError, InvalidRecipe
+
+if TYPE_CHECKING:
+    from schemas.recipe import Recipe
+    from schemas.report import RunReport
+
+# A first start of Prefect's temporary server has taken more than half a minute; nothing is reported to anyone.
+_PREFECT_SETTINGS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+_SHOWN_PREDICTIONS = 6
+
+
+def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[str], as_json: bool) -> int:
+    """Run the retrain flow.
+
+    Args:
+        path: recipe file, or None for the default recipe.
+        settings: `FIELD=VALUE` pairs.
+        refresh: names of blocks that work even if their result is in the store.
+        as_json: print the run's report as JSON and nothing else.
+
+    Returns:
+        The exit status: 0 when a version is published, 1 when the run failed.
+
+    Raises:
+        InvalidRecipe: before anything is started.
+    """
+    try:
+        from hubtune.cli.recipe_file import load_recipe
+        from schemas.recipe import Block
+    except ModuleNotFoundError as error:
+        raise HubtuneError(
+            f"the pipeline is not installed here: {error}",
+            where="hubtune retrain",
+            remedy="run it in a checkout of hubtune, after `make setup`; the wheel alone only predicts",
+        ) from None
+    recipe = load_recipe(path, settings)
+    _check_blocks(refresh, get_args(Block))
+    _check_sources(recipe)
+
+    for name, value in _PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from flows.retrain import retrain
+
+    state = retrain(recipe, list(refresh), return_state=True)
+    report = state.result(raise_on_failure=False)
+    if isinstance(report, BaseException):
+        raise report
+    if as_json:
+        left_out = set() if report.error else {"error"}
+        print(json.dumps(report.model_dump(mode="json", exclude=left_out), ensure_ascii=False))
+    else:
+        _print(report, Console())
+    return 1 if report.error else 0
+
+
+def _check_blocks(refresh: Sequence[str], blocks: Sequence[str]) -> None:
+    for name in refresh:
+        if name not in blocks:
+            raise InvalidRecipe(
+                f"{name!r} is no block", where="--refresh", remedy=f"name one of {', '.join(blocks)}; nothing was started"
+            )
+
+
+def _check_sources(recipe: "Recipe") -> None:
+    # What a run could only find out minutes later is found out now. Addresses are left to the run: a server that does
+    # not answer at this moment is no mistake in the recipe.
+    from tasks.download_data.read import check_source as check_data
+    from tasks.download_model.fetch import check_source as check_model
+
+    check_model(recipe.model)
+    check_data(recipe.data)
+
+
+def _print(report: "RunReport", console: Console) -> None:
+    console.print()
+    console.print(f"[bold]Run {report.run}[/bold]: {report.state} after {report.seconds:.1f} s")
+    tasks = Table("Task", "State", "Seconds")
+    tasks.columns[2].justify = "right"
+    for task in report.tasks:
+        tasks.add_row(task.name, task.state, f"{task.seconds:.1f}")
+    console.print(tasks)
+    if report.error:
+        console.print(f"[bold red]{report.tasks[-1].name if report.tasks else 'The run'} failed[/bold red]")
+        console.print(report.error["what"], markup=False, highlight=False, soft_wrap=True)
+        for part in ("where", "remedy"):
+            if report.error[part]:
+                console.print(f"  {part}: {report.error[part]}", markup=False, highlight=False, soft_wrap=True)
+        console.print("What was finished is in the store; the next run goes on from there.")
+        return
+    if all(task.state == "Cached" for task in report.tasks):
+        console.print("Nothing was run again: every result is in the store already.")
+    _print_quality(report, console)
+    _print_places(report, console)
+    _print_predictions(report, console)
+    _print_next(report, console)
+
+
+def _print_quality(report: "RunReport", console: Console) -> None:
+    table = Table("Split", "Rows", "Accuracy", "Macro-F1", "Loss", title="How good it is", title_justify="left")
+    for split, metrics in report.metrics.items():
+        figures = [f"{metrics.accuracy:.3f}", f"{metrics.macro_f1:.3f}", f"{metrics.loss:.3f}"]
+        table.add_row(split, f"{metrics.rows:,}", *figures)
+    console.print(table)
+
+
+def _print_places(report: "RunReport", console: Console) -> None:
+    newest = "the newest" if report.promoted else "not the newest"
+    console.print(f"[bold]Where everything lies[/bold] (version {report.version} of {report.model}, {newest})")
+    root = report.artifacts["publish"].partition("/artifacts/")[0]
+    places = {"published": f"{root}/models/{report.model}/{report.version}"} | report.artifacts
+    for name, uri in places.items():
+        console.print(f"  {name:<16}{uri}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_predictions(report: "RunReport", console: Console) -> None:
+    import polars
+
+    from hubtune.inference import Classifier
+    from hubtune.storage import Store
+
+    store = Store.open()
+    classifier = Classifier.load(report.model, report.version)
+    rows = polars.read_parquet(store.checkout(store.locate(report.artifacts["preprocess"])) / "test.parquet")
+    # Spread over the classes, so that the table shows more than the most frequent one.
+    shown = rows.group_by("label", maintain_order=True).head(_SHOWN_PREDICTIONS // len(classifier.labels) or 1)
+    table = Table("Text", "Truth", "Prediction", "Probability", title="A few rows of the test split", title_justify="left")
+    for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
+        probability = f"{answer.probabilities[answer.label]:.3f}"
+        table.add_row(escape(row["text"][:90]), classifier.labels[row["label"]], answer.label, probability)
+    console.print(table)
+
+
+def _print_next(report: "RunReport", console: Console) -> None:
+    console.print("[bold]What to type next[/bold]")
+    for line in (
+        f'hubtune predict {report.model} "your own text"',
+        f"hubtune models {report.model}",
+        "hubtune retrain examples/recipes/trec6.yaml     (a recipe for files of your own)",
+        "hubtune retrain --set train.mode=fine_tuning    (better and slower)",
+    ):
+        console.print(f"  {line}", markup=False, highlight=False)

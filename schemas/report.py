@@ -1,0 +1,37 @@
+"""What a run says when it is over: the flow's result, and the object that `hubtune retrain --json` prints."""
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.handoff import Metrics, Split
+
+
+class TaskOutcome(BaseModel):
+    """One task of the run. `state` is Prefect's name of it: Completed, Cached, Failed, ..."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    state: str
+    seconds: float
+
+
+class RunReport(BaseModel):
+    """One run of the retrain flow.
+
+    `version` and `metrics` are empty when the run failed before there were any. `promoted` says whether the version
+    is the one that is loaded when none is asked for. `artifacts` holds the address of each block's result, `error`
+    what stopped a failed run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str
+    state: str
+    model: str
+    version: int | None = None
+    promoted: bool = False
+    metrics: dict[Split, Metrics] = {}
+    tasks: list[TaskOutcome] = []
+    artifacts: dict[str, str] = {}
+    seconds: float
+    error: dict[str, str] | None = None

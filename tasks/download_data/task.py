@@ -1,0 +1,36 @@
+"""Block 2: a source -> a `raw` artifact. Consumes the recipe's data section, emits the rows as they came."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from hubtune.storage import Store
+from hubtune.storage.artifact import Producer
+from schemas.recipe import DataRecipe
+from tasks.execution import RETRY, Outputs, run_once, say
+
+VERSION = 1
+
+
+@task(name="Download data", tags=["hubtune", "download_data"], timeout_seconds=3600, **RETRY)
+def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[Outputs]:
+    """Read the labelled text.
+
+    Args:
+        recipe: where the text comes from, and its columns.
+        refresh: read it even if it is in the store.
+
+    Returns:
+        `raw`: the rows as they came.
+    """
+    from tasks.download_data.read import read, source_fingerprint
+
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        with store.scratch() as folder:
+            facts = read(recipe, folder, say())
+            return {"raw": store.put("raw", folder, producer=producer, facts=facts)}
+
+    # The class map is applied by preprocess: another map does not mean other rows.
+    parameters = recipe.model_dump(exclude={"labels"}) | {"fingerprint": source_fingerprint(recipe)}
+    return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh)

@@ -1,0 +1,35 @@
+"""Block 1: a handle -> a `model` artifact. Consumes the recipe's model section, emits a model ready to train on."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from hubtune.storage import Store
+from hubtune.storage.artifact import Producer
+from schemas.recipe import ModelRecipe
+from tasks.execution import RETRY, Outputs, run_once, say
+
+VERSION = 1
+
+
+@task(name="Download model", tags=["hubtune", "download_model"], timeout_seconds=3600, **RETRY)
+def download_model(recipe: ModelRecipe, refresh: bool = False) -> Outputs | State[Outputs]:
+    """Fetch the pretrained model and inspect what arrived.
+
+    Args:
+        recipe: where the model comes from.
+        refresh: fetch it even if it is in the store.
+
+    Returns:
+        `model`: the model artifact.
+    """
+    from tasks.download_model.fetch import fetch, source_fingerprint
+
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        with store.scratch() as folder:
+            facts = fetch(recipe, folder, say())
+            return {"model": store.put("model", folder, producer=producer, facts=facts)}
+
+    parameters = recipe.model_dump() | {"fingerprint": source_fingerprint(recipe)}
+    return run_once(store, "download_model", VERSION, parameters, [], work, refresh=refresh)

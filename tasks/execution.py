@@ -1,0 +1,105 @@
+"""How every task runs: once for each key, and again only where trying again can help.
+
+A task looks up its key in the store first. If the result is known and whole, the task ends at once in a state that
+Prefect shows as `Cached`; otherwise it works and the store remembers the result. The memory lies in the store and not
+in Prefect's database or result storage, so that it holds on every worker, outlives a lost database, and is believed
+only while every file that it points to is whole (docs/decisions.md).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import httpx
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+from prefect.tasks import Task, exponential_backoff
+
+from hubtune.errors import HubtuneError
+from hubtune.progress import Say
+from hubtune.storage import Store
+from hubtune.storage.artifact import Artifact, Producer, task_key
+
+Outputs = dict[str, Artifact]
+
+
+def trying_again_can_help(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether Prefect should retry: never for invalid data, parameters or models.
+
+    Args:
+        task: the task that failed; part of Prefect's signature.
+        run: its run; part of Prefect's signature.
+        state: the failed state.
+
+    Returns:
+        What the error says of itself; for errors that are not hubtune's, True where the operating system or the
+        network raised them.
+    """
+    error: Any = state.result(raise_on_failure=False)
+    if isinstance(error, HubtuneError):
+        return error.retryable
+    return isinstance(error, OSError | httpx.TransportError)
+
+
+# Waits of about 2, 4 and 8 s, each stretched by up to half, so that many runs that failed together do not come back
+# together.
+RETRY: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": trying_again_can_help,
+    "persist_result": False,
+    "result_serializer": "json",
+}
+
+
+def run_once(
+    store: Store,
+    task: str,
+    version: int,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Artifact],
+    work: Callable[[Producer], Outputs],
+    *,
+    refresh: bool = False,
+) -> Outputs | State[Outputs]:
+    """Run a task's work unless its result is in the store already.
+
+    Args:
+        store: the artifact store.
+        task: the task's name within the key, e.g. "retrain.embed".
+        version: raised by hand whenever the task's code begins to give other results.
+        parameters: all parameters that the result depends on, as JSON values.
+        inputs: the artifacts that the result depends on.
+        work: does the work and puts the results into the store.
+        refresh: work even if the result is known.
+
+    Returns:
+        The result's artifacts by name: as a plain value after work, inside a `Cached` state otherwise.
+    """
+    key = task_key(task, version, parameters, inputs)
+    if not refresh:
+        known = store.recall(key)
+        if known is not None:
+            return cached(known)
+    outputs = work(Producer(task=task, version=version, parameters=dict(parameters)))
+    store.remember(key, outputs)
+    return outputs
+
+
+def cached(outputs: Outputs) -> State[Outputs]:
+    """The state that tells a result that was known from one that was worked for.
+
+    Args:
+        outputs: the known result.
+
+    Returns:
+        A completed state named `Cached`.
+    """
+    where = ", ".join(artifact.uri for artifact in outputs.values())
+    return Completed(name="Cached", message=f"already in the store: {where}", data=outputs)
+
+
+def say() -> Say:
+    """The logger of the current task run, as the function that blocks report their progress to."""
+    return get_run_logger().info

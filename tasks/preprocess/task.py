@@ -1,0 +1,50 @@
+"""Block 3: raw rows -> a `rows` artifact (clean, split) and a `quarantine` artifact (turned away, with the report)."""
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+
+from hubtune.storage import Store
+from hubtune.storage.artifact import Artifact, Producer
+from schemas.recipe import DataRecipe, PreprocessRecipe
+from tasks.execution import RETRY, Outputs, run_once, say
+
+VERSION = 1
+
+
+@task(name="Preprocess rows", tags=["hubtune", "preprocess"], timeout_seconds=3600, **RETRY)
+def preprocess_rows(
+    raw: Artifact, recipe: PreprocessRecipe, data: DataRecipe, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Validate, normalise, deduplicate and split the rows.
+
+    Args:
+        raw: the rows as they came.
+        recipe: shares, limits.
+        data: the class map.
+        refresh: do it even if the result is in the store.
+
+    Returns:
+        `rows`: clean rows by split. `quarantine`: rows turned away, and the report on all rows.
+    """
+    from tasks.preprocess.clean import preprocess
+
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        source = store.checkout(raw)
+        with store.scratch() as rows, store.scratch() as quarantine:
+            rows_facts, quarantine_facts = preprocess(source, recipe, data, rows, quarantine, say())
+            return {
+                "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
+                "quarantine": store.put(
+                    "quarantine", quarantine, producer=producer, inputs=[raw], facts=quarantine_facts
+                ),
+            }
+
+    parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items())}
+    result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)
+    outputs: Outputs = result if isinstance(result, dict) else result.data
+    report = store.checkout(outputs["quarantine"]) / "report.md"
+    create_markdown_artifact(report.read_text(encoding="utf-8"), key="data-report", description="Rows in, rows out")
+    return result

@@ -1,0 +1,61 @@
+"""Block 5: a trained classifier -> a `release` artifact, proven, and a version of the model's name."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from hubtune.storage import PublishedModel, Store
+from hubtune.storage.artifact import Artifact, Producer
+from schemas.handoff import ModelFacts
+from schemas.recipe import Recipe
+from tasks.execution import RETRY, Outputs, run_once, say
+
+VERSION = 1
+
+
+@task(name="Publish model", tags=["hubtune", "publish"], timeout_seconds=2 * 3600, **RETRY)
+def publish_model(
+    model: Artifact, rows: Artifact, classifier: Artifact, recipe: Recipe, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Export the classifier, prove that the files answer as it did, and publish them as a version.
+
+    Args:
+        model: the pretrained model that the classifier was trained from.
+        rows: clean rows; the test split is the proof.
+        classifier: what was trained.
+        recipe: the whole recipe; it is published with the model.
+        refresh: export and prove again even if the result is in the store.
+
+    Returns:
+        `release`: the published files. The version's number is `PublishedModel.find(release)`.
+    """
+    from tasks.publish.release import build_release
+
+    store = Store.open()
+    assert recipe.name is not None  # a validated recipe has a name
+    published = PublishedModel(store, recipe.name)
+
+    def work(producer: Producer) -> Outputs:
+        with store.scratch() as folder:
+            facts = build_release(
+                store.checkout(model),
+                ModelFacts.model_validate(model.facts),
+                store.checkout(classifier),
+                store.checkout(rows),
+                recipe,
+                folder,
+                say(),
+            )
+            inputs = [model, rows, classifier]
+            return {"release": store.put("release", folder, producer=producer, inputs=inputs, facts=facts)}
+
+    # The classifier's digest stands for all that went into it: a recipe that says the same in other words, or reads
+    # the same rows from another place, is the same release.
+    parameters = {"name": recipe.name}
+    result = run_once(store, "publish", VERSION, parameters, [model, rows, classifier], work, refresh=refresh)
+    outputs: Outputs = result if isinstance(result, dict) else result.data
+    release = outputs["release"]
+    if published.find(release) is not None:
+        return result
+    version = published.publish(release)
+    say()(f"published {recipe.name} version {version}")
+    return outputs

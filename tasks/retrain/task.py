@@ -1,0 +1,147 @@
+"""Block 4: model + rows -> a `classifier` artifact, by way of `tokens` and `embeddings`.
+
+Consumes what blocks 1 and 3 emit and the recipe's train section. Tokens and embeddings are artifacts of their own, so
+that another head, or a few more rows, do not pay for them again.
+"""
+
+from pathlib import Path
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from hubtune.errors import CorruptArtifact
+from hubtune.storage import Store
+from hubtune.storage.artifact import Artifact, Producer, task_key
+from schemas.handoff import ModelFacts
+from schemas.recipe import TrainRecipe
+from tasks.execution import RETRY, Outputs, run_once, say
+
+TOKENISE_VERSION = 1
+EMBED_VERSION = 1
+TRAIN_VERSION = 1
+
+
+@task(name="Tokenise texts", tags=["hubtune", "retrain"], timeout_seconds=3600, **RETRY)
+def tokenise_texts(
+    model: Artifact, rows: Artifact, max_length: int, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Turn every text into token ids, once, so that no training step handles strings.
+
+    Args:
+        model: a BERT-like encoder with its tokenizer.
+        rows: clean rows.
+        max_length: tokens per text, special ones included.
+        refresh: do it even if the result is in the store.
+
+    Returns:
+        `tokens`: token ids by split.
+    """
+    from tasks.retrain.tokenise import tokenise
+
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        with store.scratch() as folder:
+            facts = tokenise(store.checkout(model), store.checkout(rows), max_length, folder, say())
+            return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
+
+    parameters = {"max_length": max_length}
+    return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
+
+
+@task(name="Embed texts", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY)
+def embed_texts(
+    model: Artifact, texts: Artifact, recipe: TrainRecipe, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Compute the text vectors of a frozen encoder, for texts that have none in the store yet.
+
+    Args:
+        model: the pretrained model.
+        texts: token ids, or clean rows where the model takes strings.
+        recipe: pooling.
+        refresh: embed every text again.
+
+    Returns:
+        Artifacts that together hold a vector for each text, by digest.
+    """
+    from tasks.retrain.embed import embed
+
+    store = Store.open()
+    pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
+    parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
+    # All vectors that this model gives under these parameters, from whichever run: the collection grows by one
+    # artifact for each run that brings new texts.
+    collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters, [model]).digest}"
+
+    def work(producer: Producer) -> Outputs:
+        known: dict[str, tuple[Artifact, Path]] = {}
+        for artifact in [] if refresh else store.collection(collection):
+            try:
+                known[artifact.digest] = (artifact, store.checkout(artifact))
+            except CorruptArtifact as error:
+                say()(f"embeddings left out and computed again: {error.what}")
+        folders = [folder for _, folder in known.values()]
+        with store.scratch() as folder:
+            facts = embed(
+                store.checkout(model),
+                ModelFacts.model_validate(model.facts),
+                store.checkout(texts),
+                recipe,
+                folders,
+                folder,
+                say(),
+            )
+            outputs = {digest: artifact for digest, (artifact, _) in known.items()}
+            if facts is not None:
+                new = store.put("embeddings", folder, producer=producer, inputs=[model, texts], facts=facts)
+                store.append(collection, new)
+                outputs[new.digest] = new
+        return outputs
+
+    return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
+
+
+@task(name="Train classifier", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY)
+def train_classifier(
+    model: Artifact,
+    rows: Artifact,
+    tokens: Artifact | None,
+    embeddings: list[Artifact],
+    recipe: TrainRecipe,
+    refresh: bool = False,
+) -> Outputs | State[Outputs]:
+    """Train, keep the best weights, and evaluate them on the test split.
+
+    Args:
+        model: the pretrained model.
+        rows: clean rows.
+        tokens: token ids (BERT-like encoders).
+        embeddings: text vectors (feature extraction).
+        recipe: how to train.
+        refresh: train even if the result is in the store.
+
+    Returns:
+        `classifier`: weights, history, evaluation.
+    """
+    from tasks.retrain.train import train
+
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        with store.scratch() as folder:
+            facts = train(
+                store.checkout(model),
+                ModelFacts.model_validate(model.facts),
+                store.checkout(rows),
+                store.checkout(tokens) if tokens else None,
+                [store.checkout(artifact) for artifact in embeddings],
+                recipe,
+                folder,
+                say(),
+            )
+            inputs = [model, rows, *([tokens] if tokens else []), *embeddings]
+            return {"classifier": store.put("classifier", folder, producer=producer, inputs=inputs, facts=facts)}
+
+    # Embeddings follow from model, rows and recipe; through which artifacts they came does not matter to the key.
+    inputs = [model, rows]
+    return run_once(store, "retrain.train", TRAIN_VERSION, recipe.model_dump(), inputs, work, refresh=refresh)
