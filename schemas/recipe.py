@@ -7,12 +7,20 @@ fills them in: a validated recipe is complete, and two recipes that mean the sam
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 Mode = Literal["feature_extraction", "fine_tuning"]
 Pooling = Literal["mean", "cls", "max", "pooled"]
 Block = Literal["download_model", "download_data", "preprocess", "retrain", "publish"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+def _text_keys(value: Any) -> Any:
+    # YAML reads `0: sincere` as a number: labels are compared as text.
+    if not isinstance(value, dict):
+        return value
+    return {str(key) if type(key) is int else key: entry for key, entry in value.items()}
+
 
 SAMPLE_NAME = "insincere-questions"
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
@@ -70,7 +78,7 @@ class DataRecipe(_Section):
     test: str | None = Field(None, title="Test file", min_length=1, description="Rows given for the test.")
     text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
     label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
-    labels: dict[str, str] | None = Field(
+    labels: Annotated[dict[str, str] | None, BeforeValidator(_text_keys)] = Field(
         None,
         title="Classes",
         description="Maps each raw label to the name of its class, in class order; rows with other labels are "
@@ -152,7 +160,9 @@ class TrainRecipe(_Section):
     max_length: int = Field(
         128, title="Longest input", ge=8, le=512, description="Tokens per text, with the special ones; the rest is cut."
     )
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_text_keys)
+    ] = Field(
         None,
         title="Class weights",
         description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name.",

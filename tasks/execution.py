@@ -82,6 +82,7 @@ def run_once(
         known = store.recall(key)
         if known is not None:
             return cached(known)
+    say()("the store holds no result for this yet" if not refresh else "asked to run again")
     outputs = work(Producer(task=task, version=version, parameters=dict(parameters)))
     store.remember(key, outputs)
     return outputs

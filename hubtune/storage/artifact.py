@@ -90,6 +90,39 @@ def task_key(task: str, version: int, parameters: Mapping[str, Any], inputs: Seq
     return TaskKey(task=task, digest=_sha256_of_json([task, version, dict(parameters), digests]))
 
 
+def seal(record: Mapping[str, Any]) -> bytes:
+    """Write a record of the store as JSON that carries its own hash.
+
+    The address of an artifact vouches for its files, but not for the record that lists them (its facts, its producer),
+    nor for the small records that point to artifacts: those vouch for themselves.
+
+    Args:
+        record: JSON values.
+
+    Returns:
+        The text of the file.
+    """
+    sealed = {**record, "seal": _sha256_of_json(dict(record))}
+    return (json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def unseal(content: bytes | None) -> dict[str, Any] | None:
+    """Read what `seal` wrote.
+
+    Args:
+        content: the text of the file; None for a file that does not exist.
+
+    Returns:
+        The record, or None if it is missing, truncated or changed.
+    """
+    try:
+        record = json.loads(content or b"")
+        whole = record.pop("seal") == _sha256_of_json(record)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return record if whole else None
+
+
 def _sha256_of_json(value: Any) -> str:
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

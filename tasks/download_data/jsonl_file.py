@@ -1,0 +1,81 @@
+"""Data source: a JSON Lines file, one object in each line."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hubtune.errors import InvalidData
+from tasks.download_data.columns import as_string, check_columns
+from tasks.download_data.text_file import open_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.DataFrame"]:
+    """Read the text and label of each object. Blank lines are no rows; an object may lack either.
+
+    Args:
+        path: the file.
+        text: key of the text.
+        label: key of the label.
+        most_rows: the most rows of one batch.
+
+    Yields:
+        Frames with the string columns `text` and `label`.
+
+    Raises:
+        InvalidData: a line is no JSON object, a value is nested, or no object has such a key; the message names the
+            line.
+    """
+    import polars as pl
+
+    schema = {"text": pl.String, "label": pl.String}
+    texts: list[str | None] = []
+    labels: list[str | None] = []
+    keys: dict[str, None] = {}
+    with open_text(path) as file:
+        for line, content in enumerate(file, start=1):
+            if not content.strip():
+                continue
+            row = _object(content, path, line)
+            keys |= dict.fromkeys(row)
+            texts.append(_value(row, text, path, line))
+            labels.append(_value(row, label, path, line))
+            if len(texts) == most_rows:
+                yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
+                texts, labels = [], []
+    check_columns(list(keys), text, label, str(path))
+    if texts:
+        yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
+
+
+def _object(content: str, path: Path, line: int) -> dict[str, Any]:
+    try:
+        row = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(
+            f"A line is no JSON: {error}.",
+            where=f"{path}, line {line}",
+            remedy='Write one JSON object per line, for instance {"text": "How?", "label": "0"}.',
+        ) from error
+    if not isinstance(row, dict):
+        raise InvalidData(
+            f"A line holds a JSON {type(row).__name__}, not an object.",
+            where=f"{path}, line {line}",
+            remedy='Write one JSON object per line, for instance {"text": "How?", "label": "0"}.',
+        )
+    return row
+
+
+def _value(row: dict[str, Any], key: str, path: Path, line: int) -> str | None:
+    value = row.get(key)
+    try:
+        return as_string(value)
+    except TypeError as error:
+        raise InvalidData(
+            f"The value of {key!r} is nested: {json.dumps(value)[:80]}.",
+            where=f"{path}, line {line}",
+            remedy=f"Make {key!r} a single string or number in each line, or name another key in the recipe.",
+        ) from error

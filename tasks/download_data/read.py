@@ -1,0 +1,167 @@
+"""Reads the source that a recipe names into Parquet shards, row by row as it came: nothing is judged or changed here.
+
+Consumes: a `DataRecipe`. Emits: the files of a `raw` artifact (see `schemas.handoff.RawFacts`). The same bytes under
+the same file name give the same artifact, wherever the file lies and whenever it was written.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hubtune.errors import InvalidData, SourceNotFound
+from hubtune.progress import Progress, Say
+from schemas.handoff import RawFacts, Split
+from schemas.recipe import DataRecipe
+from tasks.download_data import csv_file, jsonl_file, parquet_file, sample
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Rows in memory at a time, and in a shard: some 30 to 100 MB of short texts.
+SHARD_ROWS = 250_000
+
+REPLACEMENT_CHARACTER = "\ufffd"
+# Above this share of rows with undecodable bytes, the file is not dirty but in another encoding.
+OTHER_ENCODING_SHARE = 0.5
+
+Batches = Callable[[Path, str, str, int], Iterator["pl.DataFrame"]]
+"""What a source file's module offers: (path, text column, label column, most rows per batch) -> batches with the
+string columns `text` and `label`, null where the source has no value. A new format is one such function."""
+
+_FORMATS: dict[str, Batches] = {
+    ".csv": csv_file.batches,
+    ".jsonl": jsonl_file.batches,
+    ".ndjson": jsonl_file.batches,
+    ".parquet": parquet_file.batches,
+}
+
+
+def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
+    """Read the rows of the source, or of each file that is a split, into Parquet shards.
+
+    Args:
+        recipe: the source and the names of its columns.
+        folder: an empty folder; the files of a `raw` artifact are written into it.
+        say: takes lines of progress.
+
+    Returns:
+        How many rows and files there were, and whether the files are splits.
+
+    Raises:
+        SourceNotFound: a file does not exist.
+        InvalidData: a file cannot be read as what its name says, lacks a column, or holds no rows.
+    """
+    import polars as pl
+
+    shards = folder / "rows"
+    shards.mkdir(parents=True)
+    total = shard = 0
+    sources = _sources(recipe)
+    for source in sources:
+        progress = Progress(say, f"Reading {source.path.name}", None, "rows")
+        rows = undecodable = 0
+        for batch in source.batches(source.path, recipe.text, recipe.label, SHARD_ROWS):
+            batch.select(
+                pl.int_range(rows + 1, rows + 1 + pl.len(), dtype=pl.Int64).alias("row"),
+                pl.lit(source.path.name).alias("source"),
+                pl.lit(source.split, dtype=pl.String).alias("split"),
+                "text",
+                "label",
+            ).write_parquet(shards / f"{shard:05d}.parquet", compression="zstd")
+            rows += batch.height
+            undecodable += int(batch["text"].str.contains(REPLACEMENT_CHARACTER, literal=True).sum())
+            shard += 1
+            progress.advance(batch.height)
+        progress.finish()
+        _check_rows(source, rows, undecodable)
+        total += rows
+    return RawFacts(rows=total, files=len(sources), given_splits=recipe.train is not None)
+
+
+def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
+    """What identifies the source's content, without reading its rows: the name and sha256 of each file.
+
+    It is also the cheap first check of the source: what it raises, `read` would raise too.
+
+    Args:
+        recipe: the source.
+
+    Returns:
+        JSON values: for each file its split (or None), name and sha256; neither folder nor time of change.
+
+    Raises:
+        SourceNotFound: a file does not exist.
+        InvalidData: a file is of a kind that is not read here.
+    """
+    files = []
+    for source in _sources(recipe):
+        with source.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        files.append({"split": source.split, "name": source.path.name, "sha256": digest})
+    return {"files": files}
+
+
+@dataclass(frozen=True)
+class _Source:
+    split: Split | None
+    path: Path
+    field: str
+    batches: Batches
+
+
+def _sources(recipe: DataRecipe) -> list[_Source]:
+    if recipe.source == "sample":
+        return [_local(None, str(sample.PATH), "data.source")]
+    if recipe.source is not None:
+        return [_local(None, recipe.source, "data.source")]
+    given: list[tuple[Split, str | None]] = [
+        ("train", recipe.train),
+        ("validation", recipe.validation),
+        ("test", recipe.test),
+    ]
+    return [_local(split, handle, f"data.{split}") for split, handle in given if handle is not None]
+
+
+def _local(split: Split | None, handle: str, field: str) -> _Source:
+    where = f"{field}: {handle}"
+    if "://" in handle and not handle.startswith("file://"):
+        raise InvalidData(
+            f"Data is read from local files only, not from {handle.split('://')[0]}:// addresses.",
+            where=where,
+            remedy="Download the file first and name the local copy.",
+        )
+    path = Path(handle.removeprefix("file://")).expanduser()
+    if not path.exists():
+        raise SourceNotFound(
+            f"The data file {path} does not exist.",
+            where=where,
+            remedy=f"Correct the path (relative paths start at {Path.cwd()}), or name `sample`.",
+        )
+    if path.is_dir():
+        raise InvalidData("The data source is a folder.", where=where, remedy=f"Name {_known_kinds()} in it.")
+    batches = _FORMATS.get(path.suffix.lower())
+    if batches is None:
+        suffix = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
+        raise InvalidData(
+            f"The data file has {suffix}, which says not how to read it.", where=where, remedy=f"Name {_known_kinds()}."
+        )
+    return _Source(split, path, field, batches)
+
+
+def _known_kinds() -> str:
+    *first, last = sorted(_FORMATS)
+    return f"a {', '.join(first)} or {last} file"
+
+
+def _check_rows(source: _Source, rows: int, undecodable: int) -> None:
+    where = f"{source.field}: {source.path}"
+    if not rows:
+        raise InvalidData("The data file holds no rows.", where=where, remedy="Name a file with at least some rows.")
+    if undecodable > rows * OTHER_ENCODING_SHARE:
+        raise InvalidData(
+            f"{undecodable:,} of {rows:,} rows hold bytes that are not UTF-8: the file is in another encoding.",
+            where=where,
+            remedy=f"Convert it, for instance: iconv -f WINDOWS-1252 -t UTF-8 {source.path.name} > utf8{source.path.suffix}",
+        )

@@ -1,0 +1,80 @@
+"""Recipes from files and `--set`: what is filled in, and how each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from hubtune.cli.recipe_file import load_recipe
+from hubtune.errors import InvalidRecipe
+from schemas.recipe import Recipe
+
+
+def _recipe(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_empty_recipe_is_complete() -> None:
+    recipe = load_recipe(None, [])
+    assert recipe.name == "insincere-questions"
+    assert recipe.data.labels == {"0": "sincere", "1": "insincere"}
+    assert recipe.train.hidden == [256, 64]
+    assert recipe.train.epochs == 20
+    assert recipe == Recipe() == Recipe.model_validate(recipe.model_dump())
+
+
+def test_defaults_follow_the_mode() -> None:
+    recipe = load_recipe(None, ["train.mode=fine_tuning"])
+    assert (recipe.train.epochs, recipe.train.learning_rate, recipe.train.hidden) == (3, 5e-5, [])
+    assert load_recipe(None, ["train.mode=fine_tuning", "train.epochs=7"]).train.epochs == 7
+
+
+def test_a_file_and_settings_meet(tmp_path: Path) -> None:
+    path = _recipe(tmp_path, "name: mine\ndata: {source: rows.csv, labels: {0: no, 1: 'yes'}}\ntrain: {epochs: 9}\n")
+    with pytest.raises(InvalidRecipe):  # an unquoted `no` is a boolean in YAML, and no class name
+        load_recipe(path, [])
+    recipe = load_recipe(path, ["data.labels={0: bad, 1: good}", "train.seed=7"])
+    assert recipe.data.labels == {"0": "bad", "1": "good"}
+    assert (recipe.train.epochs, recipe.train.seed) == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["train.epochs=0"], "train.epochs: 0 is not allowed: should be greater than or equal to 1"),
+        (["train.epochs=many"], "train.epochs: 'many' is not allowed"),
+        (["train.mode=magic"], "train.mode: 'magic' is not allowed: should be 'feature_extraction' or 'fine_tuning'"),
+        (["train.learningrate=1"], "train.learningrate: unknown field; did you mean learning_rate?"),
+        (["trian.epochs=1"], "trian: unknown field; did you mean train?"),
+        (["train.batch_size=-1", "train.dropout=2"], "train.dropout: 2 is not allowed"),
+        (["train.hidden=[0]"], "train.hidden.0: 0 is not allowed"),
+        (["name=Not A Name"], "name: 'Not A Name' is not allowed"),
+        (["data.source=rows.csv"], "name is needed when the data is not the sample"),
+        (["name=a", "data.train=a.csv"], "train and test belong together"),
+        (["name=a", "data.train=a.csv", "data.test=b.csv", "data.source=c.csv"], "exclude each other"),
+        (["data.labels={a: one}"], "labels must name at least two classes"),
+        (["train.class_weights={sincere: 1, rude: 2}"], "names 'rude', which is no class; classes: sincere, insincere"),
+        (["preprocess.test_fraction=0.5", "preprocess.validation_fraction=0.5"], "leave at least 0.2 to train on"),
+        (["data=7"], "data: 7 is not allowed"),
+        (["epochs"], "'epochs' is not FIELD=VALUE"),
+        (["train=3", "train.epochs=1"], "reaches into 'train', which holds 3"),
+    ],
+)
+def test_each_mistake_names_path_value_and_what_is_allowed(settings: list[str], told: str) -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        load_recipe(None, settings)
+    assert told in str(caught.value)
+    assert caught.value.exit_status == 2
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["- a\n- list\n", "a: [\n", "just text"])
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidRecipe, match=r"recipe\.yaml"):
+        load_recipe(_recipe(tmp_path, text), [])
+
+
+def test_a_recipe_that_does_not_exist() -> None:
+    with pytest.raises(InvalidRecipe, match=r"nowhere\.yaml"):
+        load_recipe(Path("nowhere.yaml"), [])

@@ -1,0 +1,129 @@
+"""Runs of the whole road as its users start them: the `hubtune` command in a process of its own, against a real
+Prefect server, on a store of its own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HUBTUNE = str(Path(sys.executable).parent / "hubtune")
+PREFECT = str(Path(sys.executable).parent / "prefect")
+
+
+@dataclass(frozen=True)
+class Road:
+    """A place to run hubtune in: a store, a mirror, and the Prefect settings."""
+
+    folder: Path
+    prefect: dict[str, str]
+    store: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store_folder(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}
+        own = {
+            "HUBTUNE_STORE": self.store or str(self.store_folder),
+            "HUBTUNE_CACHE": str(self.folder / "cache"),
+            "HOME": str(self.folder),
+        }
+        return inherited | own | self.prefect | self.extra
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [HUBTUNE, *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=500)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def report(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        result = self.run("retrain", "--json", *arguments)
+        assert result.returncode == status, result.stdout + result.stderr
+        report: dict[str, Any] = json.loads(result.stdout)
+        return report
+
+    def copy(self, folder: Path) -> "Road":
+        """The same store in another place, so that a test can do as it likes with it."""
+        shutil.copytree(self.store_folder, folder / "store")
+        return replace(self, folder=folder)
+
+
+def states(report: dict[str, Any]) -> dict[str, str]:
+    """Task name -> state of a run."""
+    return {task["name"]: task["state"] for task in report["tasks"]}
+
+
+def digests(report: dict[str, Any]) -> dict[str, str]:
+    """Block -> digest of its artifact, wherever the store is."""
+    return {block: uri.rpartition("/")[2] for block, uri in report["artifacts"].items()}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real Prefect server on loopback, with a database of its own; the settings that point to it."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    settings = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+    }
+    log = (folder / "server.log").open("w", encoding="utf-8")
+    server = subprocess.Popen(
+        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+        env=os.environ | settings,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        _wait_for(f"{settings['PREFECT_API_URL']}/health", server)
+        yield settings
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> tuple[Road, dict[str, Any]]:
+    """The default recipe, run once from nothing, and its report. Tests copy it or leave it as it is."""
+    road = Road(tmp_path_factory.mktemp("road"), prefect_server)
+    return road, road.report()
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert server.poll() is None, "the Prefect server ended"
+            assert time.monotonic() < deadline, "the Prefect server did not answer"
+            time.sleep(0.3)

@@ -1,0 +1,138 @@
+"""The default recipe from nothing, and what is not done again afterwards."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.road.conftest import Road, digests, states
+
+pytestmark = pytest.mark.slow
+
+TASKS = [
+    "Download model",
+    "Download data",
+    "Preprocess rows",
+    "Tokenise texts",
+    "Embed texts",
+    "Train classifier",
+    "Publish model",
+]
+ALL_CACHED = dict.fromkeys(TASKS, "Cached")
+
+Finished = tuple[Road, dict[str, Any]]
+
+
+def test_the_first_run_publishes_a_good_model(finished: Finished) -> None:
+    _, report = finished
+    assert states(report) == dict.fromkeys(TASKS, "Completed")
+    assert (report["state"], report["model"], report["version"]) == ("Completed", "insincere-questions", 1)
+    assert report["promoted"] is True
+    assert list(report["artifacts"]) == ["download_model", "download_data", "preprocess", "retrain", "publish"]
+    # Always saying "sincere" would give an accuracy of 0.70 and a macro-F1 of 0.41.
+    assert report["metrics"]["test"]["accuracy"] > 0.85
+    assert report["metrics"]["test"]["macro_f1"] > 0.80
+
+
+def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
+    road, first = finished
+    result = road.run("retrain")
+    assert result.returncode == 0, result.stderr
+    assert "Nothing was run again" in result.stdout
+    again = road.report()
+    assert states(again) == ALL_CACHED
+    assert (again["artifacts"], again["version"], again["metrics"]) == (
+        first["artifacts"],
+        first["version"],
+        first["metrics"],
+    )
+
+
+def test_the_memory_outlives_the_prefect_database(finished: Finished, tmp_path: Path) -> None:
+    road, _ = finished
+    # No server and an empty home: Prefect starts one of its own with a new database.
+    alone = Road(road.folder, {"PREFECT_HOME": str(tmp_path)})
+    assert states(alone.report()) == ALL_CACHED
+
+
+def test_another_head_is_trained_on_the_same_embeddings(finished: Finished, tmp_path: Path) -> None:
+    road = finished[0].copy(tmp_path)
+    report = road.report("--set", "train.hidden=[32]")
+    assert states(report) == ALL_CACHED | {"Train classifier": "Completed", "Publish model": "Completed"}
+    assert (report["version"], report["promoted"]) == (2, True)
+    # Going back to the first recipe is known too, and does not hide that a newer version is there.
+    back = road.report()
+    assert states(back) == ALL_CACHED
+    assert (back["version"], back["promoted"]) == (1, False)
+
+
+def test_identical_data_from_another_place_costs_nothing_downstream(finished: Finished, tmp_path: Path) -> None:
+    road, first = finished
+    road = road.copy(tmp_path)
+    checkout = Path(__file__).parents[2]
+    copy = tmp_path / "elsewhere" / "questions.csv"
+    copy.parent.mkdir()
+    shutil.copy(checkout / "examples" / "questions.csv", copy)
+    settings = [f"data.source={copy}", "data.labels={0: sincere, 1: insincere}", "name=insincere-questions"]
+    report = road.report(*(argument for setting in settings for argument in ("--set", setting)))
+    assert states(report) == ALL_CACHED | {"Download data": "Completed"}
+    assert digests(report) == digests(first)
+
+
+@pytest.mark.parametrize(
+    ("block", "tasks"),
+    [
+        ("download_model", ["Download model"]),
+        ("download_data", ["Download data"]),
+        ("preprocess", ["Preprocess rows"]),
+        ("retrain", ["Tokenise texts", "Embed texts", "Train classifier"]),
+        ("publish", ["Publish model"]),
+    ],
+)
+def test_a_refreshed_block_runs_again_to_the_same_digests(
+    finished: Finished, tmp_path: Path, block: str, tasks: list[str]
+) -> None:
+    road, first = finished
+    road = road.copy(tmp_path)
+    report = road.report("--refresh", block)
+    assert states(report) == ALL_CACHED | dict.fromkeys(tasks, "Completed")
+    assert digests(report) == digests(first)
+    assert report["version"] == 1
+
+
+def test_predictions_come_from_the_published_files(finished: Finished) -> None:
+    road, _ = finished
+    texts = ["Which bus goes to the station on Sundays?", "Isn't it obvious that nobody with taste likes this band?"]
+    result = road.run("predict", "insincere-questions", *texts, "--json")
+    assert result.returncode == 0, result.stderr
+    answers = json.loads(result.stdout)
+    assert [answer["text"] for answer in answers] == texts
+    for answer in answers:
+        assert set(answer["probabilities"]) == {"sincere", "insincere"}
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
+
+
+def test_files_go_through_predict(finished: Finished, tmp_path: Path) -> None:
+    road, _ = finished
+    (tmp_path / "in.jsonl").write_text('{"text": "How deep is the lake?"}\n{"text": ""}\n', encoding="utf-8")
+    result = road.run(
+        "predict", "insincere-questions", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.csv")
+    )
+    assert result.returncode == 0, result.stderr
+    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "text,label,probability_sincere,probability_insincere"
+    assert len(lines) == 3
+
+
+def test_the_models_are_listed(finished: Finished) -> None:
+    road, report = finished
+    listing = json.loads(road.run("models", "insincere-questions", "--json").stdout)
+    (version,) = listing["models"]["insincere-questions"]
+    assert version["version"] == 1
+    assert version["metrics"]["test"]["accuracy"] == report["metrics"]["test"]["accuracy"]
+    lineage = " ".join(version["lineage"])
+    for block in ("download_model", "download_data", "preprocess", "retrain"):
+        assert digests(report)[block] in lineage
