@@ -1,0 +1,1 @@
+"""Block 1: a handle -> a model artifact."""

@@ -1,0 +1,165 @@
+"""WordPiece tokenisation outside TensorFlow, by the Rust library `tokenizers`.
+
+A model's preprocessor does the same work as TensorFlow ops. Both get normalised text, and both must give the same ids:
+docs/tokenizer.md says how that is proved and what is left of differences.
+"""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+VOCABULARY_FILE = "vocab.txt"
+SETTINGS_FILE = "wordpiece.json"
+
+
+class WordPieceSettings(BaseModel):
+    """What a vocabulary alone does not say about its tokenizer.
+
+    `case`: `lower` strips accents and lower-cases each character, as the reference implementation of BERT does;
+    `fold` folds case as TensorFlow Text does (so that "ß" becomes "ss") and strips accents; `keep` leaves both.
+    `longest_word` with `longest_word_unit`: a longer word becomes the unknown token as a whole. The reference
+    implementation counts characters, TensorFlow Text counts bytes of UTF-8; both stop at 100.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: Literal["lower", "fold", "keep"]
+    longest_word: int = 100
+    longest_word_unit: Literal["characters", "bytes"]
+    start: str = "[CLS]"
+    end: str = "[SEP]"
+    padding: str = "[PAD]"
+    unknown: str = "[UNK]"
+
+
+class WordPieceTokenizer:
+    """Turns normalised texts into token ids.
+
+    Special tokens that somebody typed into a text are text like any other; only `encode` adds real ones.
+
+    Args:
+        vocabulary: the pieces; a piece's id is its position.
+        settings: how texts are cut into words.
+
+    Raises:
+        ValueError: a special token that the settings name is not in the vocabulary.
+    """
+
+    pad_id: int
+
+    def __init__(self, vocabulary: Sequence[str], settings: WordPieceSettings) -> None:
+        self._vocabulary, self._settings = list(vocabulary), settings
+        # A vocabulary may hold a piece twice: as in TensorFlow's and the reference's tables, the last id counts.
+        ids = {piece: position for position, piece in enumerate(self._vocabulary)}
+        missing = [piece for piece in (settings.start, settings.end, settings.padding, settings.unknown) if piece not in ids]
+        if missing:
+            raise ValueError(f"the vocabulary of {len(ids)} pieces has no {missing[0]!r}")
+        self.pad_id = ids[settings.padding]
+        self._start, self._end, self._unknown = ids[settings.start], ids[settings.end], ids[settings.unknown]
+        self._tokenizer = Tokenizer(
+            WordPiece(vocab=ids, unk_token=settings.unknown, max_input_chars_per_word=settings.longest_word)
+        )
+        self._tokenizer.normalizer = BertNormalizer(
+            clean_text=False,
+            handle_chinese_chars=True,
+            strip_accents=settings.case != "keep",
+            lowercase=settings.case == "lower",
+        )
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+
+    @classmethod
+    def load(cls, folder: Path) -> "WordPieceTokenizer":
+        """Read a tokenizer that `save` wrote.
+
+        Args:
+            folder: holds the vocabulary and the settings.
+
+        Returns:
+            The tokenizer.
+        """
+        settings = WordPieceSettings.model_validate_json((folder / SETTINGS_FILE).read_bytes())
+        return cls(read_vocabulary(folder / VOCABULARY_FILE), settings)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer as two files; equal tokenizers give equal bytes.
+
+        Args:
+            folder: made where it does not exist.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        pieces = "".join(f"{piece}\n" for piece in self._vocabulary)
+        (folder / VOCABULARY_FILE).write_bytes(pieces.encode())
+        settings = json.dumps(self._settings.model_dump(), indent=2, sort_keys=True) + "\n"
+        (folder / SETTINGS_FILE).write_bytes(settings.encode())
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many pieces there are; every id is below it."""
+        return len(self._vocabulary)
+
+    def encode(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Give each text's token ids.
+
+        Args:
+            texts: normalised texts.
+            max_length: the most ids per text, the two special tokens included; the rest of the text is cut off.
+
+        Returns:
+            For each text the start token, its pieces, the end token.
+        """
+        if self._settings.case == "fold":
+            texts = [_fold(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        pieces = [encoding.ids for encoding in encodings]
+        if self._settings.longest_word_unit == "bytes":
+            pieces = [
+                self._without_long_words(text) if self._may_hold_a_long_word(text) else ids
+                for text, ids in zip(texts, pieces, strict=True)
+            ]
+        return [[self._start, *ids[: max_length - 2], self._end] for ids in pieces]
+
+    def _may_hold_a_long_word(self, text: str) -> bool:
+        # Characters outside ASCII alone make words longer in bytes than in characters.
+        longest = self._settings.longest_word
+        return not text.isascii() and any(len(word.encode()) > longest for word in text.split(" "))
+
+    def _without_long_words(self, text: str) -> list[int]:
+        assert self._tokenizer.normalizer is not None
+        assert self._tokenizer.pre_tokenizer is not None
+        words = self._tokenizer.pre_tokenizer.pre_tokenize_str(self._tokenizer.normalizer.normalize_str(text))
+        ids: list[int] = []
+        for word, _ in words:
+            if len(word.encode()) > self._settings.longest_word:
+                ids.append(self._unknown)
+            else:
+                ids.extend(token.id for token in self._tokenizer.model.tokenize(word))
+        return ids
+
+
+def read_vocabulary(file: Path) -> list[str]:
+    """Read a `vocab.txt`: one piece per line, line ends of either kind.
+
+    Args:
+        file: the vocabulary.
+
+    Returns:
+        The pieces in the order of their ids.
+    """
+    lines = file.read_bytes().decode().split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _fold(text: str) -> str:
+    # TensorFlow Text folds with Unicode's NFKC_Casefold, which maps, composes, and maps again what that laid bare.
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", text.casefold())
+    return unicodedata.normalize("NFKC", folded.casefold())

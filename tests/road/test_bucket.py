@@ -1,0 +1,31 @@
+"""The whole road with its store in a bucket: one setting, and the same digests as in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gcs_fake import GcsFake
+from tests.road.conftest import Road, digests, states
+
+pytestmark = pytest.mark.slow
+
+Finished = tuple[Road, dict[str, Any]]
+
+
+def test_a_bucket_holds_the_same_as_a_folder(finished: Finished, tmp_path: Path) -> None:
+    undisturbed_road, undisturbed = finished
+    with GcsFake() as fake:
+        fake.create_bucket("models")
+        road = Road(
+            tmp_path,
+            undisturbed_road.prefect,
+            store="gs://models/hubtune",
+            extra={"STORAGE_EMULATOR_HOST": fake.url},
+        )
+        report = road.report()
+        assert digests(report) == digests(undisturbed)
+        assert report["version"] == 1
+        assert set(states(road.report()).values()) == {"Cached"}
+        result = road.run("predict", "insincere-questions", "How far is it to the sea?")
+        assert result.returncode == 0, result.stderr
