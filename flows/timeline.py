@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect.tasks import Task
 
+from hubtune.errors import HubtuneError, UnexpectedFailure
 from hubtune.storage.artifact import Artifact
 from schemas.report import TaskOutcome
 
@@ -27,14 +28,23 @@ class Timeline:
             The artifacts.
 
         Raises:
-            HubtuneError: what the task failed with. Raised here, stage by stage, so that a flow ends with the cause
-                in its message and not with a count of failed tasks.
+            HubtuneError: what the task failed with; UnexpectedFailure for what is not of the family. It is raised here,
+                stage by stage, so that a flow ends with the cause in its message and not with a count of failed tasks.
         """
         started = time.monotonic()
         state = task(*arguments, return_state=True)
         seconds = round(time.monotonic() - started, 3)
         self.outcomes.append(TaskOutcome(name=task.name, state=state.name or state.type.value, seconds=seconds))
-        artifacts: dict[str, Artifact] = state.result()
+        try:
+            artifacts: dict[str, Artifact] = state.result()
+        except HubtuneError:
+            raise
+        except Exception as error:
+            raise UnexpectedFailure(
+                f"{type(error).__name__}: {error}",
+                where=f"task {task.name!r}",
+                remedy="the task's log holds the details; what was finished before it is kept, so run again",
+            ) from error
         return artifacts
 
     def failed_task(self) -> str:

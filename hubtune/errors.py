@@ -106,6 +106,10 @@ class StoreUnavailable(HubtuneError):
     retryable = True
 
 
+class UnexpectedFailure(HubtuneError):
+    """A block failed with an error that is not one of this family: a bug, a full disk, a timeout."""
+
+
 class NeedsTensorFlow(HubtuneError):
     """The published model is a SavedModel alone, and TensorFlow is not installed here."""
 

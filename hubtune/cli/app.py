@@ -1,4 +1,4 @@
-"""The commands, their arguments and their exit status: 0 done, 1 a run failed, 2 wrong input and nothing was started."""
+"""The commands, their arguments and their exit status: 0 done, 1 a run failed, 2 wrong input, nothing started."""
 
 import json
 import sys

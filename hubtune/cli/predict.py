@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -96,7 +95,9 @@ def _text_of(row: object, path: Path, number: int) -> str:
     text = row.get("text") if isinstance(row, dict) else None
     if not isinstance(text, str):
         raise InvalidData(
-            "a row has no field `text` that holds a text", where=f"{path}, row {number}", remedy="name the column `text`"
+            "a row has no field `text` that holds a text",
+            where=f"{path}, row {number}",
+            remedy="name the column `text`",
         )
     return text
 

@@ -67,9 +67,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     field, separator, text = setting.partition("=")
     parts = field.strip().split(".")
     if not separator or not all(parts):
-        raise InvalidRecipe(
-            f"{setting!r} is not FIELD=VALUE", where="--set", remedy="for example --set train.epochs=2"
-        )
+        raise InvalidRecipe(f"{setting!r} is not FIELD=VALUE", where="--set", remedy="for example --set train.epochs=2")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

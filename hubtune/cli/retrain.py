@@ -73,7 +73,9 @@ def _check_blocks(refresh: Sequence[str], blocks: Sequence[str]) -> None:
     for name in refresh:
         if name not in blocks:
             raise InvalidRecipe(
-                f"{name!r} is no block", where="--refresh", remedy=f"name one of {', '.join(blocks)}; nothing was started"
+                f"{name!r} is no block",
+                where="--refresh",
+                remedy=f"name one of {', '.join(blocks)}; nothing was started",
             )
 
 
@@ -133,13 +135,17 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
 
     from hubtune.inference import Classifier
     from hubtune.storage import Store
+    from hubtune.storage.artifact import Artifact
 
-    store = Store.open()
+    uri = report.artifacts["preprocess"]
+    artifact = Artifact(kind="rows", digest=uri.rpartition("/")[2], uri=uri)
+    rows = polars.read_parquet(Store.open().checkout(artifact) / "test.parquet")
     classifier = Classifier.load(report.model, report.version)
-    rows = polars.read_parquet(store.checkout(store.locate(report.artifacts["preprocess"])) / "test.parquet")
     # Spread over the classes, so that the table shows more than the most frequent one.
     shown = rows.group_by("label", maintain_order=True).head(_SHOWN_PREDICTIONS // len(classifier.labels) or 1)
-    table = Table("Text", "Truth", "Prediction", "Probability", title="A few rows of the test split", title_justify="left")
+    table = Table(
+        "Text", "Truth", "Prediction", "Probability", title="A few rows of the test split", title_justify="left"
+    )
     for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
         probability = f"{answer.probabilities[answer.label]:.3f}"
         table.add_row(escape(row["text"][:90]), classifier.labels[row["label"]], answer.label, probability)

@@ -59,7 +59,8 @@ class WordPieceTokenizer:
         self._vocabulary, self._settings = list(vocabulary), settings
         # A vocabulary may hold a piece twice: as in TensorFlow's and the reference's tables, the last id counts.
         ids = {piece: position for position, piece in enumerate(self._vocabulary)}
-        missing = [piece for piece in (settings.start, settings.end, settings.padding, settings.unknown) if piece not in ids]
+        special = (settings.start, settings.end, settings.padding, settings.unknown)
+        missing = [piece for piece in special if piece not in ids]
         if missing:
             raise ValueError(f"the vocabulary of {len(ids)} pieces has no {missing[0]!r}")
         self.pad_id = ids[settings.padding]
@@ -127,9 +128,10 @@ class WordPieceTokenizer:
         return [[self._start, *ids[: max_length - 2], self._end] for ids in pieces]
 
     def _may_hold_a_long_word(self, text: str) -> bool:
-        # Characters outside ASCII alone make words longer in bytes than in characters.
+        # ASCII words have as many bytes as characters. Taking accents off first takes characters apart, into at most
+        # three times the bytes (UAX 15, table of worst cases: a Korean syllable becomes its letters).
         longest = self._settings.longest_word
-        return not text.isascii() and any(len(word.encode()) > longest for word in text.split(" "))
+        return not text.isascii() and any(3 * len(word.encode()) > longest for word in text.split(" "))
 
     def _without_long_words(self, text: str) -> list[int]:
         assert self._tokenizer.normalizer is not None

@@ -1,19 +1,29 @@
 """The files of an artifact on local disk: listing, checking and copying them, with their hashes."""
 
+import contextlib
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypeVar
 
 from hubtune.errors import CorruptArtifact, HubtuneError
 from hubtune.storage.artifact import FileEntry
 
+T = TypeVar("T")
+
 MANIFEST = "manifest.json"
+# First letters of the names of what is not finished, or no longer wanted: hidden, so that no reader lists it.
+TEMPORARY = ".put-"
+SET_ASIDE = ".broken-"
 
 _CHUNK = 1 << 20
 # Below this many bytes a thread costs more than it saves (1 MB hashes in 2 ms).
 _WORTH_THREADS = 8 << 20
+# What killed runs leave behind is removed when it is older than any copy can take.
+_LEFTOVER_SECONDS = 24 * 3600
 
 
 def describe(folder: Path) -> list[FileEntry]:
@@ -31,13 +41,15 @@ def describe(folder: Path) -> list[FileEntry]:
     """
     paths = sorted(_walk(folder))
     if not paths:
-        raise HubtuneError(f"{folder} holds no file, so there is nothing to store", remedy="write the result into it first")
+        raise HubtuneError(
+            f"{folder} holds no file, so there is nothing to store", remedy="write the result into it first"
+        )
     for path in paths:
         reason = _why_not_storable(folder, path)
         if reason:
             raise HubtuneError(f"{path!r} cannot be stored: {reason}", where=str(folder), remedy="remove or rename it")
-    sizes = [(folder / path).stat().st_size for path in paths]
-    return _over_files(lambda path: _describe_file(folder, path), paths, sum(sizes))
+    found = [FileEntry(path=path, size=(folder / path).stat().st_size, sha256="", md5="") for path in paths]
+    return over_files(lambda entry: _describe_file(folder, entry.path), found)
 
 
 def check_paths(entries: Sequence[FileEntry], where: str) -> None:
@@ -60,13 +72,13 @@ def check_paths(entries: Sequence[FileEntry], where: str) -> None:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path is relative, in normal form, and stays inside the folder that it is joined to.
+    r"""Whether a path is relative, in normal form, and stays inside the folder that it is joined to.
 
     Args:
         path: a path with forward slashes.
 
     Returns:
-        True for `a/b.txt`; False for `../b`, `/b`, `a//b`, `./b`, `a\\\\b` and the empty path.
+        True for `a/b.txt`; False for `../b`, `/b`, `a//b`, `./b`, `a\\b` and the empty path.
     """
     parts = path.split("/")
     return bool(path) and "\\" not in path and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
@@ -84,35 +96,57 @@ def check_files(folder: Path, entries: Sequence[FileEntry], where: str, *, hashe
     Raises:
         CorruptArtifact: a file is missing or differs; names file, expected and found.
     """
-    for entry in entries:
-        found = _size(folder / entry.path)
-        if found != entry.size:
-            raise corrupt(entry, "no file" if found is None else f"{found} bytes", f"{entry.size} bytes", where)
-    if not hashes:
-        return
-    digests = _over_files(lambda entry: _sha256(folder / entry.path), entries, sum(entry.size for entry in entries))
-    for entry, digest in zip(entries, digests, strict=True):
-        if digest != entry.sha256:
-            raise corrupt(entry, f"sha256 {digest}", f"sha256 {entry.sha256}", where)
+    for error in differences(folder, entries, where, hashes=hashes):
+        if error is not None:
+            raise error
 
 
-def check_no_others(folder: Path, entries: Sequence[FileEntry], where: str) -> None:
-    """Refuse files that the manifest does not list: a reader that takes `*.parquet` would take them too.
+def differences(
+    folder: Path, entries: Sequence[FileEntry], where: str, *, hashes: bool = True
+) -> list[CorruptArtifact | None]:
+    """As `check_files`, but gives the error of each entry in turn, None where the file is as it should be."""
+    return over_files(lambda entry: difference(folder / entry.path, entry, where, hashes=hashes), entries)
+
+
+def difference(file: Path, entry: FileEntry, where: str, *, hashes: bool = True) -> CorruptArtifact | None:
+    """Compare one file with an entry.
+
+    Args:
+        file: the file.
+        entry: what it should be.
+        where: the address of the artifact, for the message.
+        hashes: compare sha256 too, not only the size.
+
+    Returns:
+        The error that names what differs; None if nothing does.
+    """
+    try:
+        size = file.stat().st_size if file.is_file() and not file.is_symlink() else None
+        if size is None:
+            return corrupt(entry, "no file", f"{entry.size} bytes", where)
+        if size != entry.size:
+            return corrupt(entry, f"{size} bytes", f"{entry.size} bytes", where)
+        if not hashes:
+            return None
+        with file.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return corrupt(entry, f"unreadable content ({error.strerror})", f"{entry.size} bytes", where)
+    return None if sha256 == entry.sha256 else corrupt(entry, f"sha256 {sha256}", f"sha256 {entry.sha256}", where)
+
+
+def others(folder: Path, entries: Sequence[FileEntry]) -> list[str]:
+    """Files that a listing does not name, though a reader who takes `*.parquet` would take them.
 
     Args:
         folder: the artifact's folder.
         entries: the files that the manifest lists.
-        where: the address of the artifact, for the message.
 
-    Raises:
-        CorruptArtifact: there is such a file (hidden ones, which file managers leave, do not count).
+    Returns:
+        Their paths. Hidden files, which file managers leave, do not count.
     """
-    others = set(_walk(folder)) - {entry.path for entry in entries} - {MANIFEST}
-    for path in sorted(others):
-        if not PurePosixPath(path).name.startswith("."):
-            raise CorruptArtifact(
-                f"file {path!r} is not in the manifest", where=where, remedy=f"delete {folder / path}, or run again"
-            )
+    unlisted = set(_walk(folder)) - {entry.path for entry in entries} - {MANIFEST}
+    return sorted(path for path in unlisted if not PurePosixPath(path).name.startswith("."))
 
 
 def copy_files(source: Path, target: Path, entries: Sequence[FileEntry], where: str) -> None:
@@ -129,12 +163,48 @@ def copy_files(source: Path, target: Path, entries: Sequence[FileEntry], where: 
     """
     for entry in entries:
         (target / entry.path).parent.mkdir(parents=True, exist_ok=True)
-    digests = _over_files(
-        lambda entry: _copy(source / entry.path, target / entry.path), entries, sum(entry.size for entry in entries)
-    )
+    digests = over_files(lambda entry: _copy(source / entry.path, target / entry.path), entries)
     for entry, digest in zip(entries, digests, strict=True):
         if digest != entry.sha256:
             raise corrupt(entry, f"sha256 {digest}", f"sha256 {entry.sha256}", where)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder: temporary and set-aside files and folders older than a day.
+
+    Args:
+        folder: where to look; not in its sub-folders.
+    """
+    old = time.time() - _LEFTOVER_SECONDS
+    with contextlib.suppress(FileNotFoundError):
+        for child in folder.iterdir():
+            if not child.name.startswith((TEMPORARY, SET_ASIDE)):
+                continue
+            with contextlib.suppress(OSError):
+                if child.lstat().st_mtime >= old:
+                    continue
+                if child.is_dir():
+                    shutil.rmtree(child, ignore_errors=True)
+                else:
+                    child.unlink()
+
+
+def over_files(work: Callable[[FileEntry], T], entries: Sequence[FileEntry]) -> list[T]:
+    """Do something that reads each file, in threads where that pays (hashing and copying let go of the GIL).
+
+    Args:
+        work: what to do with one entry.
+        entries: the files.
+
+    Returns:
+        The results, in the order of the entries.
+    """
+    if len(entries) < 2 or sum(entry.size for entry in entries) < _WORTH_THREADS:
+        return [work(entry) for entry in entries]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
+        return list(threads.map(work, entries))
 
 
 def corrupt(entry: FileEntry, found: str, expected: str, where: str) -> CorruptArtifact:
@@ -198,27 +268,3 @@ def _copy(source: Path, target: Path) -> str:
             sha256.update(chunk)
             copy.write(chunk)
     return sha256.hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        return f"unreadable ({error.strerror})"
-
-
-def _size(file: Path) -> int | None:
-    try:
-        return file.stat().st_size if file.is_file() and not file.is_symlink() else None
-    except OSError:
-        return None
-
-
-def _over_files(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> list[Any]:
-    if len(items) < 2 or size < _WORTH_THREADS:
-        return [work(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
-        return list(threads.map(work, items))

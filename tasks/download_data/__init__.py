@@ -1,0 +1,1 @@
+"""Block 2: a source of labelled text -> the raw rows, as they came."""

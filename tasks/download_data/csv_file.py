@@ -8,7 +8,7 @@ broken.
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from hubtune.errors import InvalidData
 from tasks.download_data.columns import check_columns
@@ -42,7 +42,7 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
     texts: list[str | None] = []
     labels: list[str | None] = []
     with open_text(path) as file:
-        records = _records(csv.reader(file, strict=True), path)
+        records = _records(file, path)
         _, header = next(records, (0, []))
         check_columns(header, text, label, str(path))
         text_at, label_at, width = header.index(text), header.index(label), len(header)
@@ -62,8 +62,9 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
         yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
 
 
-def _records(reader: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
     usual = csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(file, strict=True)
     last = 0
     try:
         while True:

@@ -163,5 +163,5 @@ def _check_rows(source: _Source, rows: int, undecodable: int) -> None:
         raise InvalidData(
             f"{undecodable:,} of {rows:,} rows hold bytes that are not UTF-8: the file is in another encoding.",
             where=where,
-            remedy=f"Convert it, for instance: iconv -f WINDOWS-1252 -t UTF-8 {source.path.name} > utf8{source.path.suffix}",
+            remedy=f"Convert it, for instance: iconv -f WINDOWS-1252 -t UTF-8 {source.path.name} > utf8.csv",
         )

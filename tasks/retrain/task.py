@@ -22,9 +22,7 @@ TRAIN_VERSION = 1
 
 
 @task(name="Tokenise texts", tags=["hubtune", "retrain"], timeout_seconds=3600, **RETRY)
-def tokenise_texts(
-    model: Artifact, rows: Artifact, max_length: int, refresh: bool = False
-) -> Outputs | State[Outputs]:
+def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bool = False) -> Outputs | State[Outputs]:
     """Turn every text into token ids, once, so that no training step handles strings.
 
     Args:

@@ -1,0 +1,232 @@
+"""The published model as a service uses it: texts in, label and probability of each class out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hubtune.errors import InvalidData, ModelNotFound, UnsupportedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Engine = Literal["onnx", "tensorflow"]
+
+FORMAT = 1
+"""Version of the layout of a published model: raised when an older hubtune could no longer read what is written."""
+
+NORMALISATION = 1
+"""Version of `hubtune.inference.normalise`: raised when it gives another text for any text."""
+
+DESCRIPTION = "classifier.json"
+_FILES: dict[Engine, tuple[str, ...]] = {
+    "onnx": (DESCRIPTION, "model.onnx", "tokenizer/"),
+    "tensorflow": (DESCRIPTION, "saved_model.pb", "variables/", "assets/"),
+}
+
+
+class Description(BaseModel):
+    """`classifier.json` of a published model.
+
+    `max_length` counts tokens, special ones included; it is None where the model takes text and not tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    name: str
+    interface: Literal["bert_encoder", "text_embedding"]
+    engine: Engine
+    labels: list[str]
+    max_length: int | None
+    normalisation: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text: the most probable class, and the probability of each."""
+
+    text: str
+    label: str
+    probabilities: dict[str, float]
+
+
+class _Answers(Protocol):
+    def probabilities(self, texts: Sequence[str]) -> "NDArray[np.float32]": ...
+
+
+class Classifier:
+    """A published text classifier.
+
+    Example:
+        classifier = Classifier.load("insincere-questions")
+        classifier.predict(["Why is the sky blue?"])[0].label
+
+    Args:
+        description: what is known of the model.
+        engine: what computes probabilities from texts.
+    """
+
+    def __init__(self, description: Description, engine: _Answers) -> None:
+        self.name = description.name
+        self.labels = list(description.labels)
+        self._engine = engine
+
+    @classmethod
+    def load(cls, name: str, version: int | None = None, store: str | None = None) -> Self:
+        """Load a version of a published model; only the files that are needed are fetched.
+
+        Args:
+            name: the name that it was published under.
+            version: the version's number; None for the newest.
+            store: root of the artifact store; None for `HUBTUNE_STORE`, or else the default.
+
+        Returns:
+            The classifier.
+
+        Raises:
+            ModelNotFound: there is no such model or version.
+            NeedsTensorFlow: the model was published as a SavedModel alone, and TensorFlow is not installed.
+            UnsupportedModel: the model was published by a newer hubtune.
+        """
+        from hubtune.storage import PublishedModel, Store
+
+        published = PublishedModel(Store.open(store), name)
+        version = published.latest() if version is None else version
+        folder = published.checkout(version, only=lambda path: path == DESCRIPTION)
+        files = _FILES[read_description(folder).engine]
+        return cls.from_folder(published.checkout(version, only=lambda path: path.startswith(files)))
+
+    @classmethod
+    def from_folder(cls, folder: Path, engine: Engine | None = None) -> Self:
+        """Load a published model from its own folder.
+
+        Args:
+            folder: the folder that holds `classifier.json`.
+            engine: `onnx` or `tensorflow`; None for the one that the model was published for.
+
+        Returns:
+            The classifier.
+
+        Raises:
+            ModelNotFound: the folder holds no published model.
+            NeedsTensorFlow: TensorFlow is needed and not installed.
+            UnsupportedModel: the model was published by a newer hubtune.
+            CorruptArtifact: a file of the model does not load.
+        """
+        description = read_description(folder)
+        if (engine or description.engine) == "tensorflow":
+            from hubtune.inference.saved_model import SavedModelEngine
+
+            return cls(description, SavedModelEngine(folder, description.name))
+        if description.max_length is None:
+            raise UnsupportedModel(
+                f"{description.name} takes text and not tokens: it has no ONNX model",
+                where=str(folder),
+                remedy="load it without naming an engine",
+            )
+        from hubtune.inference.onnx_engine import OnnxEngine
+
+        return cls(description, OnnxEngine(folder, description.max_length, len(description.labels)))
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify texts.
+
+        Args:
+            texts: any number of texts, of any length; what is too long for the model is cut.
+
+        Returns:
+            One prediction for each text, in the order of the texts.
+
+        Raises:
+            InvalidData: something among the texts is not a string.
+        """
+        probabilities = self.probabilities(texts)
+        return [
+            Prediction(text, self.labels[best], dict(zip(self.labels, row, strict=True)))
+            for text, best, row in zip(texts, probabilities.argmax(axis=1), probabilities.tolist(), strict=True)
+        ]
+
+    def probabilities(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Probabilities as an array, for callers that go on computing.
+
+        Args:
+            texts: any number of texts.
+
+        Returns:
+            float32[texts, classes]; classes in the order of `labels`, each row adds up to 1.
+
+        Raises:
+            InvalidData: something among the texts is not a string.
+        """
+        if isinstance(texts, str):
+            raise InvalidData(
+                f"texts must be a list of strings, not one string: {_shortened(texts)}",
+                where="Classifier.predict",
+                remedy="put the text into a list: predict([text])",
+            )
+        for position, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InvalidData(
+                    f"text {position} is no string but {type(text).__name__}: {_shortened(text)}",
+                    where="Classifier.predict",
+                    remedy="pass strings; leave missing values out, or pass an empty string for them",
+                )
+        if not texts:
+            return np.zeros((0, len(self.labels)), np.float32)
+        return self._engine.probabilities(texts)
+
+
+def read_description(folder: Path) -> Description:
+    """Read `classifier.json` of a published model.
+
+    Args:
+        folder: the folder that the model lies in.
+
+    Returns:
+        What is known of the model.
+
+    Raises:
+        ModelNotFound: the folder holds no published model.
+        UnsupportedModel: this hubtune cannot use the model.
+    """
+    path = folder / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remedy = "give the folder of a published version, or load the model by its name: Classifier.load(name)"
+        raise ModelNotFound(f"there is no published model in {str(folder)!r}", where=str(path), remedy=remedy) from None
+    except ValueError as error:
+        raise UnsupportedModel(f"{DESCRIPTION} is no JSON: {error}", where=str(path), remedy="publish again") from None
+    written = content.get("format") if isinstance(content, dict) else None
+    if isinstance(written, int) and written > FORMAT:
+        raise UnsupportedModel(
+            f"the model was published in format {written}; this hubtune reads up to format {FORMAT}",
+            where=str(path),
+            remedy="upgrade: pip install --upgrade hubtune",
+        )
+    try:
+        description = Description.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UnsupportedModel(
+            f"{DESCRIPTION} does not describe a model: {field}: {first['msg']}", where=str(path), remedy="publish again"
+        ) from None
+    if description.normalisation != NORMALISATION:
+        raise UnsupportedModel(
+            f"the model was trained on texts normalised by rules {description.normalisation}; this hubtune has rules "
+            f"{NORMALISATION}, and its answers would not be those that were evaluated",
+            where=str(path),
+            remedy="retrain with this hubtune, or install the one that published the model",
+        )
+    return description
+
+
+def _shortened(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,255 @@
+"""Published models: releases under a name and a number, in the layout that TensorFlow Serving polls."""
+
+import re
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hubtune.errors import CorruptArtifact, ModelNotFound
+from hubtune.storage.artifact import Artifact, FileEntry, Manifest, content_digest, seal, unseal
+from hubtune.storage.files import MANIFEST, check_paths
+from hubtune.storage.store import MAKE_AGAIN, Store, parse_manifest
+
+KIND = "release"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class VersionRecord(BaseModel):
+    """What a published version is.
+
+    `release` is the digest of the release artifact, `created` the moment (UTC, ISO 8601) at which the number was
+    taken, `lineage` all artifacts (kind/digest) that the release was made from, nearest first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    version: int
+    release: str
+    created: str
+    lineage: list[str]
+
+
+class _VersionManifest(VersionRecord):
+    files: list[FileEntry]
+
+
+class PublishedModel:
+    """The versions of one model: `models/<name>/1/`, `models/<name>/2/`, ...
+
+    A number is taken by creating `models/<name>/claims/<number>.json`, which only one publisher can do; the files are
+    copied next, and the version's manifest, without which it is not visible, comes last. A publisher that was killed
+    in between has left its claim: the next one with the same release completes that number, others pass over it.
+    (TensorFlow Serving looks at folders with numeric names only, so the claims do not disturb it.)
+
+    Args:
+        store: the store that holds releases and models.
+        name: the model's name.
+
+    Raises:
+        ModelNotFound: the name is none that a model can have.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ModelNotFound(
+                f"{name!r} cannot be the name of a model",
+                where=store.root,
+                remedy="names consist of small letters, digits and hyphens (at most 63)",
+            )
+        self.store, self.name = store, name
+        self._backend = store.backend
+        self._path = f"models/{name}"
+
+    def versions(self) -> list[int]:
+        """The numbers of the versions that are published, rising."""
+        return sorted(int(child) for child in self._backend.committed(self._path) if _is_number(child))
+
+    def latest(self) -> int:
+        """The highest version.
+
+        Returns:
+            Its number.
+
+        Raises:
+            ModelNotFound: there is none; names the models that exist.
+        """
+        versions = self.versions()
+        if not versions:
+            raise self._not_found(f"no model {self.name!r} is published")
+        return versions[-1]
+
+    def find(self, release: Artifact) -> int | None:
+        """The version that holds a release.
+
+        Args:
+            release: a release artifact.
+
+        Returns:
+            The number of the highest whole version with this content; None if there is none.
+        """
+        return self._find(release.digest, self.versions())
+
+    def publish(self, release: Artifact) -> int:
+        """Make a release a version, unless it is one already.
+
+        Args:
+            release: a release artifact of this store.
+
+        Returns:
+            The number: of the version that holds this release already, else the next free one.
+
+        Raises:
+            CorruptArtifact: the release is not in the store, or damaged.
+            StoreUnavailable: the store could not be written to.
+        """
+        assert release.kind == KIND, release.kind
+        versions = self.versions()
+        known = self._find(release.digest, versions)
+        if known is not None:
+            return known
+        manifest = self.store.manifest(release)
+        claims = self._claims()
+        for number, claim in claims.items():
+            if claim and claim["release"] == release.digest:
+                return self._complete(number, claim, manifest)
+        number = max([0, *versions, *claims])
+        while True:
+            number += 1
+            claim = {
+                "release": release.digest,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "nonce": secrets.token_hex(16),
+            }
+            path = self._claim_path(number)
+            if self._backend.create(path, seal(claim)):
+                return self._complete(number, claim, manifest)
+            taken = unseal(self._backend.read(path))
+            if taken is not None and taken["release"] == release.digest:
+                return self._complete(number, taken, manifest)
+
+    def record(self, version: int) -> VersionRecord:
+        """What a version is and where it came from.
+
+        Args:
+            version: its number.
+
+        Returns:
+            Its record.
+
+        Raises:
+            ModelNotFound: there is no such version; names those that exist.
+            CorruptArtifact: its manifest is damaged.
+        """
+        return VersionRecord(**self._manifest(version).model_dump(exclude={"files"}))
+
+    def checkout(self, version: int, only: Callable[[str], bool] | None = None) -> Path:
+        """Give a local folder with a version's files, each verified by size and sha256.
+
+        Args:
+            version: its number.
+            only: says for a path whether the file is needed; others are neither fetched nor verified. Default: all.
+
+        Returns:
+            The folder. It is shared: read it, do not write to it.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            CorruptArtifact: a file differs from what the version's manifest says.
+            StoreUnavailable: the store did not answer.
+        """
+        manifest = self._manifest(version)
+        files = [entry for entry in manifest.files if only is None or only(entry.path)]
+        address = f"{KIND}/{manifest.release}"
+        return self._backend.fetch(f"{self._path}/{version}", files, address, complete=only is None)
+
+    def _find(self, digest: str, versions: list[int]) -> int | None:
+        paths = [f"{self._path}/{version}" for version in reversed(versions)]
+        for path, content in zip(paths, self._backend.read_all([f"{path}/{MANIFEST}" for path in paths]), strict=True):
+            try:
+                manifest = self._parse(content, path)
+            except CorruptArtifact:
+                continue
+            if manifest.release == digest and self._backend.whole(path, manifest.files):
+                return manifest.version
+        return None
+
+    def _claims(self) -> dict[int, dict[str, str] | None]:
+        """Every number that was ever taken, rising; None for a claim that is damaged."""
+        names = [child.removesuffix(".json") for child in self._backend.children(f"{self._path}/claims")]
+        numbers = sorted(int(name) for name in names if _is_number(name))
+        contents = self._backend.read_all([self._claim_path(number) for number in numbers])
+        return {number: unseal(content) for number, content in zip(numbers, contents, strict=True)}
+
+    def _complete(self, number: int, claim: dict[str, str], release: Manifest) -> int:
+        manifest = _VersionManifest(
+            version=number,
+            release=release.digest,
+            created=claim["created"],
+            lineage=self._lineage(release),
+            files=release.files,
+        )
+        source = f"artifacts/{release.kind}/{release.digest}"
+        self._backend.copy(f"{self._path}/{number}", release.files, seal(manifest.model_dump(mode="json")), source)
+        return number
+
+    def _lineage(self, release: Manifest) -> list[str]:
+        lineage = list(dict.fromkeys(release.inputs))
+        for ancestor in lineage:  # grows while it is walked
+            kind, _, digest = ancestor.partition("/")
+            try:
+                parents = self.store.manifest(Artifact(kind=kind, digest=digest, uri="")).inputs
+            except CorruptArtifact:
+                continue  # it was removed since; its address still says what it was
+            lineage += [parent for parent in dict.fromkeys(parents) if parent not in lineage]
+        return lineage
+
+    def _manifest(self, version: int) -> _VersionManifest:
+        path = f"{self._path}/{version}"
+        content = self._backend.read(f"{path}/{MANIFEST}")
+        if content is None:
+            raise self._not_found(f"model {self.name!r} has no version {version}")
+        return self._parse(content, path)
+
+    def _parse(self, content: bytes | None, path: str) -> _VersionManifest:
+        where = f"{self.store.root}/{path}"
+        manifest = parse_manifest(_VersionManifest, content or b"", where)
+        check_paths(manifest.files, where)
+        if content_digest(KIND, manifest.files) != manifest.release:
+            raise CorruptArtifact(
+                f"the manifest lists other files than release {manifest.release}", where=where, remedy=MAKE_AGAIN
+            )
+        return manifest
+
+    def _claim_path(self, number: int) -> str:
+        return f"{self._path}/claims/{number}.json"
+
+    def _not_found(self, what: str) -> ModelNotFound:
+        versions = ", ".join(map(str, self.versions()))
+        names = ", ".join(published_names(self.store)) or "none"
+        found = f"versions of {self.name!r}: {versions}" if versions else f"published models: {names}"
+        return ModelNotFound(
+            f"{what}; {found}",
+            where=self.store.root,
+            remedy="name one that exists, set HUBTUNE_STORE to the store that has it, or publish one: hubtune retrain",
+        )
+
+
+def published_names(store: Store) -> list[str]:
+    """Names of the models that have at least one version, sorted.
+
+    Args:
+        store: the store to look in.
+
+    Returns:
+        The names.
+    """
+    names = [name for name in store.backend.children("models") if _NAME.fullmatch(name)]
+    return [name for name in names if PublishedModel(store, name).versions()]
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and not name.startswith("0")

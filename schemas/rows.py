@@ -1,0 +1,90 @@
+"""What a clean row must be, and the reasons for which a row is turned away.
+
+`clean_rows` states the contract between preprocess and everything after it, as a pandera schema; polars does the work.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import pandera.polars as pa
+import polars as pl
+
+from hubtune.inference.normalise import normalise
+from schemas.handoff import SPLITS
+
+# Hexadecimal digits of a key: blake2b with a digest of 16 bytes.
+KEY_DIGITS = 32
+
+
+class Reason(StrEnum):
+    """Why a row is not among the clean ones. A row has one reason: the first that applies, in this order."""
+
+    UNDECODABLE_BYTES = "undecodable_bytes"
+    NULL_TEXT = "null_text"
+    BLANK_TEXT = "blank_text"
+    TOO_LONG = "too_long"
+    UNKNOWN_LABEL = "unknown_label"
+    MISSING_LABEL = "missing_label"
+    CONFLICTING_LABELS = "conflicting_labels"
+    DUPLICATE = "duplicate"
+
+    @property
+    def words(self) -> str:
+        """The reason in words: "undecodable bytes"."""
+        return self.value.replace("_", " ")
+
+    @property
+    def sentence(self) -> str:
+        """What the reason means, for whoever reads the report."""
+        return _SENTENCES[self]
+
+
+QUARANTINE_REASONS = tuple(reason for reason in Reason if reason is not Reason.DUPLICATE)
+"""The reasons that count towards the quarantine limit. A duplicate is no fault: one copy of the text is kept."""
+
+_SENTENCES = {
+    Reason.UNDECODABLE_BYTES: "The text or label holds bytes that are not UTF-8, here or in an earlier program.",
+    Reason.NULL_TEXT: "There is no text at all.",
+    Reason.BLANK_TEXT: "Nothing is left of the text but spaces and invisible characters.",
+    Reason.TOO_LONG: "The text has more characters than preprocess.max_characters.",
+    Reason.UNKNOWN_LABEL: "The label is not one of those that data.labels maps to a class.",
+    Reason.MISSING_LABEL: "There is no label.",
+    Reason.CONFLICTING_LABELS: "The same text, once normalised, occurs with different classes; no copy is kept.",
+    Reason.DUPLICATE: "The same text, once normalised, occurs before or in a split that is held out; one copy is kept.",
+}
+
+
+def clean_rows(classes: Sequence[str]) -> pa.DataFrameSchema:
+    """The contract of the clean rows of all splits together, as one frame.
+
+    Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `text`,
+    `label`, `split`. A key occurs once, so the splits are disjoint.
+
+    Args:
+        classes: the class names, in order.
+
+    Returns:
+        The schema.
+    """
+    every_class = pl.struct("split", "label").n_unique() == len(SPLITS) * len(classes)
+    return pa.DataFrameSchema(
+        {
+            "key": pa.Column(pl.String, pa.Check.str_length(KEY_DIGITS, KEY_DIGITS), unique=True),
+            "text": pa.Column(
+                pl.String,
+                [
+                    pa.Check.str_length(min_value=1),
+                    pa.Check(_normalised, error="text is normalised"),
+                ],
+            ),
+            "label": pa.Column(pl.Int32, pa.Check.in_range(0, len(classes) - 1)),
+            "split": pa.Column(pl.String, pa.Check.isin(list(SPLITS))),
+        },
+        checks=pa.Check(lambda data: data.lazyframe.select(every_class), error="each split has rows of each class"),
+        strict=True,
+    )
+
+
+def _normalised(data: pa.PolarsData) -> pl.LazyFrame:
+    texts = data.lazyframe.select(data.key).collect().to_series()
+    return pl.LazyFrame({"normalised": [text is None or normalise(text) == text for text in texts]})

@@ -1,0 +1,63 @@
+"""Converts a BERT model from Hugging Face's form to two SavedModels with TF Hub's text interface.
+
+Runs in a process of its own (`tasks.fresh_process`), because only then equal inputs give equal bytes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hubtune.errors import UnsupportedModel
+from hubtune.inference.tokenizer import WordPieceSettings
+from hubtune.progress import Say
+from tasks.download_model.bert_encoder import BertConfig, build_encoder
+from tasks.download_model.bert_preprocessor import build_preprocessor
+from tasks.download_model.saved_model_bytes import save_reproducibly
+from tasks.fresh_process import serve
+
+CONVERTER_VERSION = 1
+"""Raised whenever the converter begins to write other bytes for the same source."""
+
+
+def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Convert one model.
+
+    Args:
+        request: `source`, a folder with config.json, tokenizer_config.json, vocab.txt and model.safetensors;
+            `encoder` and `preprocessor`, the folders to write.
+        say: takes progress lines.
+
+    Returns:
+        An empty object.
+
+    Raises:
+        UnsupportedModel: a BERT variant whose computation is another one.
+    """
+    from safetensors.numpy import load_file
+
+    source = Path(request["source"])
+    config = BertConfig.model_validate_json((source / "config.json").read_bytes())
+    _check(config, source)
+    lower_case = json.loads((source / "tokenizer_config.json").read_bytes()).get("do_lower_case", True)
+    settings = WordPieceSettings(case="lower" if lower_case else "keep", longest_word_unit="characters")
+    say(f"Converting {config.num_hidden_layers} layers, {config.hidden_size} wide, to a SavedModel")
+    save_reproducibly(build_encoder(config, load_file(source / "model.safetensors")), Path(request["encoder"]))
+    say("Converting the tokenizer to a SavedModel")
+    save_reproducibly(build_preprocessor(source / "vocab.txt", settings), Path(request["preprocessor"]))
+    return {}
+
+
+def _check(config: BertConfig, source: Path) -> None:
+    expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for field, value in expected.items():
+        found = getattr(config, field)
+        if found != value:
+            raise UnsupportedModel(
+                f"the model's {field} is {found!r}; the converter knows {value!r} alone",
+                where=str(source / "config.json"),
+                remedy="take a BERT model, or one that is a SavedModel already",
+            )
+
+
+if __name__ == "__main__":
+    serve(convert)

@@ -1,0 +1,114 @@
+"""Raw rows -> clean rows in three splits, the rows that were turned away, and a report on all of them.
+
+Consumes: a `raw` artifact. Emits: a `rows` and a `quarantine` artifact (see `schemas.handoff`). Equal raw rows give
+equal files, byte by byte.
+"""
+
+import json
+from pathlib import Path
+
+import pandera.errors
+import polars as pl
+
+from hubtune.errors import InvalidData
+from hubtune.progress import Say
+from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
+from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows
+from tasks.preprocess.judge import judge
+from tasks.preprocess.labels import class_order
+from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
+from tasks.preprocess.report import counts_by_reason, write_report
+from tasks.preprocess.split import split_by_hash
+
+
+def preprocess(
+    raw: Path, recipe: PreprocessRecipe, data: DataRecipe, rows: Path, quarantine: Path, say: Say
+) -> tuple[RowsFacts, QuarantineFacts]:
+    """Validate, normalise, relabel, deduplicate and split.
+
+    Args:
+        raw: folder of a `raw` artifact.
+        recipe: shares of the splits, limits.
+        data: the class map; the source, for messages.
+        rows: empty folder for the `rows` artifact.
+        quarantine: empty folder for the `quarantine` artifact.
+        say: takes lines of progress.
+
+    Returns:
+        The facts of both artifacts.
+
+    Raises:
+        QuarantineLimitExceeded: a larger share of rows is bad than `recipe.max_quarantine`.
+        InvalidData: there are fewer than two classes, or a split has no rows of a class.
+    """
+    where = _described(data)
+    table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
+    say(f"Checking {table.height:,} rows")
+    judged = judge(table, data.labels, recipe.max_characters)
+    refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
+
+    kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
+    classes = class_order(kept["class"].unique(), data.labels)
+    refuse_missing_classes(kept, classes, where)
+    kept = kept.with_columns(
+        pl.col("class").replace_strict(classes, range(len(classes)), return_dtype=pl.Int32).alias("label_index")
+    )
+    _check_contract(kept, classes, where)
+
+    for split in SPLITS:
+        part = kept.filter(pl.col("assigned") == split).select("key", text="clean", label="label_index")
+        part.write_parquet(rows / f"{split}.parquet", compression="zstd")
+    (rows / "labels.json").write_text(json.dumps(classes, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+    turned_away = judged.filter(pl.col("reason").is_not_null())
+    turned_away.select("row", "source", "reason", "text", "label").write_parquet(
+        quarantine / "quarantine.parquet", compression="zstd"
+    )
+    write_report(judged, kept, classes, recipe, quarantine)
+
+    reasons = counts_by_reason(judged)
+    facts = QuarantineFacts(
+        rows_in=table.height,
+        rows_out=kept.height,
+        quarantined=sum(reasons[reason] for reason in QUARANTINE_REASONS),
+        duplicates=reasons[Reason.DUPLICATE],
+        reasons={reason.value: reasons[reason] for reason in QUARANTINE_REASONS if reasons[reason]},
+    )
+    sizes = {split: int((kept["assigned"] == split).sum()) for split in SPLITS}
+    say(
+        f"{facts.rows_in:,} rows in: {facts.rows_out:,} kept, {facts.quarantined:,} quarantined, "
+        f"{facts.duplicates:,} duplicates dropped; " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    )
+    return RowsFacts(**sizes, labels=classes), facts
+
+
+def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
+    if data.train is None:
+        by_hash = split_by_hash(kept["clean"], recipe.validation_fraction, recipe.test_fraction)
+        return kept.with_columns(by_hash.alias("assigned"))
+    if data.validation is not None:
+        return kept.with_columns(pl.col("split").alias("assigned"))
+    # The test split is given, the validation split is not: it is cut out of the training rows.
+    from_train = split_by_hash(kept["clean"], recipe.validation_fraction, 0.0)
+    return kept.with_columns(pl.when(pl.col("split") == "train").then(from_train).otherwise("split").alias("assigned"))
+
+
+def _check_contract(kept: pl.DataFrame, classes: list[str], where: str) -> None:
+    view = kept.select(
+        pl.col("key").bin.encode("hex").alias("key"), text="clean", label="label_index", split="assigned"
+    )
+    try:
+        clean_rows(classes).validate(view, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        breach = error.failure_cases.row(0, named=True)
+        raise InvalidData(
+            f"The clean rows break their contract ({breach['column']}: {breach['check']}): {breach['failure_case']!r}.",
+            where=where,
+            remedy="This is a fault of hubtune, not of the data; please report it with this message.",
+        ) from error
+
+
+def _described(data: DataRecipe) -> str:
+    fields = ("source", "train", "validation", "test")
+    return ", ".join(f"data.{field}: {getattr(data, field)}" for field in fields if getattr(data, field))

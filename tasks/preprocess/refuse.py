@@ -1,0 +1,97 @@
+"""Refuses data that is unusable as a whole, with a table that says why."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from hubtune.errors import InvalidData, QuarantineLimitExceeded
+from schemas.handoff import SPLITS
+from schemas.rows import QUARANTINE_REASONS, Reason
+from tasks.preprocess.markdown import visible
+
+# Classes that a message lists; a label column named by mistake can hold thousands.
+_LISTED_CLASSES = 20
+
+
+def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> None:
+    """Refuse data of which a larger share is bad than allowed. Duplicates do not count.
+
+    Args:
+        judged: all rows, as `judge` returns them.
+        limit: the share allowed.
+        where: the source, for the message.
+
+    Raises:
+        QuarantineLimitExceeded: with a table of reasons, counts and an example of each.
+    """
+    lines = [("reason", "rows", "share", "for example")]
+    bad = 0
+    for reason in QUARANTINE_REASONS:
+        rows = judged.filter(pl.col("reason") == reason.value)
+        if rows.is_empty():
+            continue
+        bad += rows.height
+        first = rows.row(0, named=True)
+        label, text = visible(first["label"], 20), visible(first["text"], 50)
+        example = f"{first['source']}, row {first['row']}: label {label}, text {text}"
+        lines.append((reason.words, f"{rows.height:,}", f"{rows.height / judged.height:.1%}", example))
+    if bad <= limit * judged.height:
+        return
+    raise QuarantineLimitExceeded(
+        f"{bad:,} of {judged.height:,} rows are bad ({bad / judged.height:.2%}), and preprocess.max_quarantine allows "
+        f"{limit:.2%}:\n{_columns(lines)}",
+        where=where,
+        remedy=_remedy(judged),
+    )
+
+
+def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: str) -> None:
+    """Refuse fewer than two classes, and a split that lacks rows of a class.
+
+    Args:
+        kept: the rows that are kept, with their `assigned` split.
+        classes: class names in order.
+        where: the source, for the message.
+
+    Raises:
+        InvalidData: with a table of rows by class and split.
+    """
+    found = sorted(kept["class"].unique())
+    if len(found) < 2:
+        raise InvalidData(
+            f"A classifier needs at least two classes; the {kept.height:,} clean rows have "
+            f"{f'one: {visible(found[0], 40)!r}' if found else 'none'}.",
+            where=where,
+            remedy="Add rows of another class, or correct data.label and data.labels.",
+        )
+    counted = kept.group_by("assigned", "class").agg(pl.len().alias("rows"))
+    counts = {(split, name): rows for split, name, rows in counted.iter_rows()}
+    if len(counts) == len(SPLITS) * len(classes):
+        return
+    scarce_first = sorted(classes, key=lambda name: sorted(counts.get((split, name), 0) for split in SPLITS))
+    lines = [("class", *SPLITS)]
+    for name in scarce_first[:_LISTED_CLASSES]:
+        lines.append((visible(name, 40), *(f"{counts.get((split, name), 0):,}" for split in SPLITS)))
+    if len(classes) > _LISTED_CLASSES:
+        lines.append((f"and {len(classes) - _LISTED_CLASSES:,} more",))
+    raise InvalidData(
+        f"Each split needs rows of each class, and some have none:\n{_columns(lines)}",
+        where=where,
+        remedy="Add rows of that class, merge classes in data.labels, raise preprocess.validation_fraction or "
+        "preprocess.test_fraction, or give the splits as files (data.train, data.validation, data.test).",
+    )
+
+
+def _remedy(judged: pl.DataFrame) -> str:
+    unknown = judged.filter(pl.col("reason") == Reason.UNKNOWN_LABEL.value)["label"].str.strip_chars()
+    if unknown.is_empty():
+        return "Repair the rows, or raise preprocess.max_quarantine."
+    often = unknown.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(5)["label"]
+    values = ", ".join(repr(visible(value, 40)) for value in often)
+    return f"Map the labels that are wanted in data.labels (unknown: {values}), repair the rows, or raise the limit."
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines if column < len(line)) for column in range(len(lines[0]))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) for line in lines)
+    return "\n".join(f"  {line}".rstrip() for line in padded)

@@ -1,0 +1,209 @@
+"""The report on all rows: report.json for programs, report.md for people (it is shown in the Prefect UI)."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE
+from schemas.handoff import SPLITS
+from schemas.recipe import PreprocessRecipe
+from schemas.rows import QUARANTINE_REASONS, Reason
+from tasks.preprocess.markdown import visible
+from tasks.preprocess.report_page import page
+
+# Up to this many rows, each is listed; of more, the first few of each kind.
+LISTED_IN_FULL = 100
+LISTED_OF_EACH = 5
+
+_QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+
+_LINE_BREAKS = ((0x0A, 0x0D), (0x85, 0x85), (0x2028, 0x2029))
+
+
+def counts_by_reason(judged: pl.DataFrame) -> dict[Reason, int]:
+    """How many rows have each reason, those that no row has included."""
+    counts = dict(judged["reason"].drop_nulls().value_counts().iter_rows())
+    return {reason: counts.get(reason.value, 0) for reason in Reason}
+
+
+def write_report(
+    judged: pl.DataFrame, kept: pl.DataFrame, classes: Sequence[str], recipe: PreprocessRecipe, folder: Path
+) -> None:
+    """Write report.json and report.md.
+
+    Args:
+        judged: all rows, as `judge` returns them.
+        kept: the clean rows, with their `assigned` split.
+        classes: class names in order.
+        recipe: the limit.
+        folder: where the two files go.
+    """
+    report = {
+        "rows": _totals(judged, recipe.max_quarantine),
+        "sources": _sources(judged),
+        "reasons": _reasons(judged),
+        "quarantined": _quarantined(judged),
+        "duplicates": _duplicates(judged),
+        "normalised": _normalised(kept),
+        "splits": {split: int((kept["assigned"] == split).sum()) for split in SPLITS},
+        "classes": _classes(kept, classes),
+        "lengths": _lengths(kept),
+    }
+    text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(page(report), encoding="utf-8")
+
+
+def _totals(judged: pl.DataFrame, limit: float) -> dict[str, Any]:
+    counts = counts_by_reason(judged)
+    quarantined = sum(counts[reason] for reason in QUARANTINE_REASONS)
+    return {
+        "in": judged.height,
+        "out": judged.height - sum(counts.values()),
+        "quarantined": quarantined,
+        "duplicates": counts[Reason.DUPLICATE],
+        "quarantined_share": round(quarantined / judged.height, 6),
+        "max_quarantine": limit,
+    }
+
+
+def _sources(judged: pl.DataFrame) -> list[dict[str, Any]]:
+    duplicate = (pl.col("reason") == Reason.DUPLICATE.value).fill_null(False)
+    return (
+        judged.group_by("source", "split", maintain_order=True)
+        .agg(
+            pl.len().alias("in"),
+            pl.col("reason").is_null().sum().alias("kept"),
+            (pl.col("reason").is_not_null() & ~duplicate).sum().alias("quarantined"),
+            duplicate.sum().alias("duplicates"),
+        )
+        .to_dicts()
+    )
+
+
+def _reasons(judged: pl.DataFrame) -> list[dict[str, Any]]:
+    counts = counts_by_reason(judged)
+    return [
+        {"reason": reason.value, "rows": counts[reason], "sentence": reason.sentence} for reason in QUARANTINE_REASONS
+    ]
+
+
+def _quarantined(judged: pl.DataFrame) -> dict[str, Any]:
+    # Copies of a text stand together, so that one sees why their labels conflict.
+    in_order = judged.filter(pl.col("reason").is_not_null()).sort(pl.coalesce("first_copy", "index"), "index")
+    away = pl.concat(in_order.filter(pl.col("reason") == reason.value) for reason in QUARANTINE_REASONS)
+    return _list(away, "reason", lambda row: _place(row) | {"reason": row["reason"]} | _as_it_came(row))
+
+
+def _duplicates(judged: pl.DataFrame) -> dict[str, Any]:
+    copies = judged.filter(pl.col("reason") == Reason.DUPLICATE.value).join(
+        judged.select("index", "source", "row", "split"),
+        left_on="first_copy",
+        right_on="index",
+        how="left",
+        suffix="_kept",
+        maintain_order="left",
+    )
+    # Between given splits, a shared text is a leak: what is tested on was trained on.
+    leaks = (
+        copies.filter(pl.col("split") != pl.col("split_kept"))
+        .group_by(pl.col("split").alias("removed_from"), pl.col("split_kept").alias("kept_in"))
+        .agg(pl.len().alias("rows"))
+        .sort("removed_from", "kept_in")
+    )
+    kept = {"source_kept": "source", "row_kept": "row", "split_kept": "split"}
+    listed = _list(
+        copies,
+        "split",
+        lambda row: (
+            _place(row) | {"kept": _place({name: row[column] for column, name in kept.items()})} | _as_it_came(row)
+        ),
+    )
+    return listed | {"leakage": leaks.to_dicts()}
+
+
+def _normalised(kept: pl.DataFrame) -> dict[str, Any]:
+    changed = kept.filter((pl.col("text") != pl.col("clean")) | (pl.col("label") != pl.col("label").str.strip_chars()))
+    text, spaces, others = pl.col("text"), _any_of(WHITE_SPACE), _any_of(WHITE_SPACE + INVISIBLE)
+    breaks = _any_of(_LINE_BREAKS)
+    without_breaks = text.str.replace_all(f"{breaks}+", "")
+    kinds = {
+        "line breaks": text.str.contains(breaks),
+        "white space": without_breaks.str.contains(r"^ | $|  ")
+        | without_breaks.str.replace_all(" ", "", literal=True).str.contains(spaces),
+        "invisible characters": text.str.contains(_any_of(INVISIBLE)),
+        "compatibility characters": text.str.replace_all(others, "")
+        != pl.col("clean").str.replace_all(" ", "", literal=True),
+        "spaces around the label": pl.col("label") != pl.col("label").str.strip_chars(),
+    }
+    changed = changed.with_columns(
+        pl.concat_list(pl.when(found).then(pl.lit(kind)) for kind, found in kinds.items())
+        .list.drop_nulls()
+        .alias("changes")
+    )
+    rows = _list(
+        changed.with_columns(pl.col("changes").list.join(", ")),
+        "changes",
+        lambda row: _place(row) | {"changes": row["changes"]} | _as_it_came(row),
+    )
+    counts = dict(changed["changes"].explode().value_counts().iter_rows())
+    return rows | {"changes": {kind: counts[kind] for kind in kinds if kind in counts}}
+
+
+def _classes(kept: pl.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
+    counts = _counts(kept)
+    sizes = {split: sum(counts.get((split, name), 0) for name in classes) for split in SPLITS}
+    entries = []
+    for name in classes:
+        rows = {split: counts.get((split, name), 0) for split in SPLITS}
+        share = sum(rows.values()) / kept.height
+        splits = {
+            split: {
+                "rows": rows[split],
+                "share": round(rows[split] / sizes[split], 6),
+                "deviation": round(rows[split] / sizes[split] - share, 6),
+            }
+            for split in SPLITS
+        }
+        entries.append({"class": name, "rows": sum(rows.values()), "share": round(share, 6), "splits": splits})
+    return entries
+
+
+def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
+    # A normalised text has single spaces, and none at its ends.
+    lengths = {
+        "characters": kept["clean"].str.len_chars(),
+        "words": kept["clean"].str.count_matches(" ", literal=True) + 1,
+    }
+    return {
+        unit: {name: int(values.quantile(q, "nearest") or 0) for name, q in _QUANTILES.items()}
+        | {"mean": round(int(values.sum()) / kept.height, 1)}
+        for unit, values in lengths.items()
+    }
+
+
+def _counts(kept: pl.DataFrame) -> dict[tuple[str, str], int]:
+    counted = kept.group_by("assigned", "class").agg(pl.len().alias("rows"))
+    return {(split, name): rows for split, name, rows in counted.iter_rows()}
+
+
+def _list(rows: pl.DataFrame, kind: str, entry: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    complete = rows.height <= LISTED_IN_FULL
+    shown = rows if complete else rows.filter(pl.int_range(pl.len()).over(kind) < LISTED_OF_EACH)
+    return {"rows": rows.height, "complete": complete, "listed": [entry(row) for row in shown.iter_rows(named=True)]}
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    place = {"source": row["source"], "row": row["row"]}
+    return place if row["split"] is None else place | {"split": row["split"]}
+
+
+def _as_it_came(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"label": visible(row["label"]), "text": visible(row["text"])}
+
+
+def _any_of(ranges: Sequence[tuple[int, int]]) -> str:
+    return "[" + "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in ranges) + "]"

@@ -1,0 +1,157 @@
+"""The trained classifier as TensorFlow code again: what both exports are traced from."""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hubtune.errors import CorruptArtifact
+from schemas.recipe import Pooling
+
+Tensor = Any
+"""A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""
+
+
+class TrainedClassifier(BaseModel):
+    """`classifier.json` of a classifier artifact, as block 4 writes it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    interface: Literal["bert_encoder", "text_embedding"]
+    mode: str
+    pooling: Pooling | None
+    labels: list[str]
+    width: int
+    hidden: list[int]
+    activation: Literal["relu"]
+    max_length: int
+    variables: list[str]
+
+
+@dataclass(frozen=True)
+class ClassifierGraph:
+    """The pretrained model with its trained weights, and the head."""
+
+    trained: TrainedClassifier
+    pretrained: Any
+    head: list[tuple[Any, Any]]
+    """Kernel and bias of each dense layer; the last one gives the logits."""
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Text vectors of a BERT-like encoder.
+
+        Args:
+            input_ids: int32[n, length], token ids.
+            attention_mask: int32[n, length], 1 for tokens and 0 for padding.
+
+        Returns:
+            float32[n, width].
+        """
+        import tensorflow as tf
+
+        # A text to classify is one segment, and the ids of the first segment are 0.
+        features = {
+            "input_word_ids": input_ids,
+            "input_mask": attention_mask,
+            "input_type_ids": tf.zeros_like(input_ids),
+        }
+        switches = inspect.signature(self.pretrained.__call__).parameters
+        outputs = self.pretrained(features, **({"training": False} if "training" in switches else {}))
+        if self.trained.pooling == "pooled":
+            return outputs["pooled_output"]
+        tokens = outputs["sequence_output"]
+        if self.trained.pooling == "cls":
+            return tokens[:, 0]
+        weights = tf.cast(attention_mask, tokens.dtype)[:, :, tf.newaxis]
+        if self.trained.pooling == "max":
+            return tf.reduce_max(tf.where(weights > 0, tokens, tokens.dtype.min), axis=1)
+        return tf.reduce_sum(tokens * weights, axis=1) / tf.reduce_sum(weights, axis=1)
+
+    def classify(self, vectors: Tensor) -> Tensor:
+        """The head.
+
+        Args:
+            vectors: float32[n, width].
+
+        Returns:
+            Probabilities, float32[n, classes].
+        """
+        import tensorflow as tf
+
+        *hidden, (kernel, bias) = self.head
+        for hidden_kernel, hidden_bias in hidden:
+            vectors = tf.nn.relu(tf.matmul(vectors, hidden_kernel) + hidden_bias)
+        return tf.nn.softmax(tf.matmul(vectors, kernel) + bias)
+
+
+def read_trained(classifier: Path) -> TrainedClassifier:
+    """Read what was trained.
+
+    Args:
+        classifier: folder of a classifier artifact.
+
+    Returns:
+        The description that block 4 wrote.
+    """
+    return TrainedClassifier.model_validate_json((classifier / "classifier.json").read_bytes())
+
+
+def load_classifier(model: Path, classifier: Path) -> ClassifierGraph:
+    """Put pretrained model, trained weights and head together.
+
+    Args:
+        model: folder of the model artifact.
+        classifier: folder of the classifier artifact.
+
+    Returns:
+        The classifier, with the weights that were evaluated.
+
+    Raises:
+        CorruptArtifact: the weights do not belong to the model.
+    """
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401 - registers ops that text-embedding modules may use
+    from safetensors.numpy import load_file
+
+    trained = read_trained(classifier)
+    source = model / ("encoder" if trained.interface == "bert_encoder" else "module")
+    pretrained = tf.saved_model.load(str(source))
+    if trained.variables:
+        _assign(pretrained, trained.variables, load_file(classifier / "encoder.safetensors"), classifier)
+    weights = load_file(classifier / "head.safetensors")
+    names = [*(f"dense_{number}" for number in range(len(trained.hidden))), "logits"]
+    parts = [f"{name}/{part}" for name in names for part in ("kernel", "bias")]
+    if sorted(parts) != sorted(weights):
+        raise _mismatch(f"the head holds {sorted(weights)}, not {sorted(parts)}", classifier / "head.safetensors")
+    variables = [tf.Variable(weights[part], trainable=False, name=f"head/{part}") for part in parts]
+    return ClassifierGraph(trained, pretrained, list(zip(variables[::2], variables[1::2], strict=True)))
+
+
+def _assign(pretrained: Any, names: list[str], values: dict[str, Any], classifier: Path) -> None:
+    where = classifier / "encoder.safetensors"
+    # The names are in the model's own order, but need not be all: lower layers may have been left as they were.
+    remaining = iter(pretrained.trainable_variables)
+    for name in names:
+        variable = next((candidate for candidate in remaining if candidate.name == name), None)
+        if variable is None or name not in values:
+            raise _mismatch(f"the model has no trainable variable {name!r} at this place", where)
+        if tuple(variable.shape) != values[name].shape:
+            raise _mismatch(f"{name} has shape {values[name].shape} instead of {tuple(variable.shape)}", where)
+        variable.assign(values[name])
+
+
+def _mismatch(what: str, where: Path) -> CorruptArtifact:
+    return CorruptArtifact(what, where=str(where), remedy="run again with --refresh retrain")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whose bytes depend on nothing but the content.
+
+    Args:
+        path: the file.
+        content: JSON values.
+    """
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""The SavedModel: text in, label and probabilities out, in the layout that TensorFlow Serving polls."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tasks.publish.classifier_graph import ClassifierGraph, Tensor
+from tasks.text_graph import tf_normalise
+
+
+def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -> None:
+    """Write `saved_model.pb`, `variables/` and `assets/`.
+
+    The signature `serving_default` takes `text` (string[n]) and gives `label` (string[n]) and `probabilities`
+    (float32[n, classes]); the classes' names in that order are in `assets/labels.json`. The model needs TensorFlow and
+    TensorFlow Text, and nothing of what it was made from.
+
+    Args:
+        classifier: what to export.
+        model: folder of the model artifact, for an encoder's preprocessor.
+        folder: where the files go.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    labels = tf.constant(classifier.trained.labels)
+    exported = tf.Module()
+    exported.head = classifier.head
+    if classifier.trained.interface == "bert_encoder":
+        exported.preprocessor = tf.saved_model.load(str(model / "preprocessor"))
+        # The variables without the object that they came in: its other functions (training, for instance) stay behind.
+        exported.encoder = list(classifier.pretrained.variables)
+    else:
+        exported.module = classifier.pretrained
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
+    def serve(text: Tensor) -> dict[str, Tensor]:
+        normalised = tf_normalise(text)
+        if classifier.trained.interface == "bert_encoder":
+            vectors = _encode(classifier, exported.preprocessor, normalised)
+        else:
+            vectors = classifier.pretrained(normalised)
+        probabilities = classifier.classify(vectors)
+        return {"label": tf.gather(labels, tf.argmax(probabilities, axis=1)), "probabilities": probabilities}
+
+    with tempfile.TemporaryDirectory() as scratch:
+        names = Path(scratch) / "labels.json"
+        names.write_text(json.dumps(classifier.trained.labels, ensure_ascii=False) + "\n", encoding="utf-8")
+        exported.labels = tf.saved_model.Asset(str(names))
+        tf.saved_model.save(exported, str(folder), signatures={"serving_default": serve})
+    # A random number, which loading does not need: equal models are to have equal bytes.
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+    graph = folder / "saved_model.pb"
+    message = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
+    graph.write_bytes(message.SerializeToString(deterministic=True))
+
+
+def _encode(classifier: ClassifierGraph, preprocessor: Any, texts: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    length = tf.constant(classifier.trained.max_length)
+    packed = preprocessor.bert_pack_inputs([preprocessor.tokenize(texts)], seq_length=length)
+    ids, mask = packed["input_word_ids"], packed["input_mask"]
+    # Padding is at the end, and masked: without what all texts share of it, short texts are answered much faster.
+    # At least 1: the largest of no lengths at all, in an empty batch, would be negative.
+    longest = tf.maximum(tf.reduce_max(tf.reduce_sum(mask, axis=1)), 1)
+    return classifier.encode(ids[:, :longest], mask[:, :longest])

@@ -1,0 +1,69 @@
+"""Texts -> text vectors of a frozen encoder. Each distinct text is embedded once, ever."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hubtune.errors import TrainingFailed
+from hubtune.progress import Say
+from schemas.handoff import SPLITS, EmbeddingsFacts, ModelFacts
+from schemas.recipe import TrainRecipe
+from tasks.retrain.embeddings import Embeddings, write_embeddings
+from tasks.retrain.encoder import load_encoder
+from tasks.retrain.examples import Texts, TokenIds, read_examples
+from tasks.retrain.forward import forward
+
+
+def embed(
+    model: Path, facts: ModelFacts, texts: Path, recipe: TrainRecipe, known: list[Path], folder: Path, say: Say
+) -> EmbeddingsFacts | None:
+    """Compute the vectors of the texts that have none yet.
+
+    Args:
+        model: a `model` artifact.
+        facts: its facts.
+        texts: a `tokens` artifact for a BERT-like encoder, a `rows` artifact for a text-embedding module.
+        recipe: pooling.
+        known: embeddings artifacts of the same model, pooling and maximal length.
+        folder: where the content of the new `embeddings` artifact is written.
+        say: takes progress lines.
+
+    Returns:
+        How many vectors were written, or None if every text had one.
+
+    Raises:
+        TrainingFailed: the encoder gave a vector that is not finite.
+    """
+    splits = [read_examples(texts, split) for split in SPLITS]
+    keys = np.concatenate([examples.keys for examples in splits])
+    new = Embeddings(known).unknown(keys)
+    distinct = len(Embeddings([]).unknown(keys))
+    say(f"{distinct:,} distinct texts, {distinct - len(new):,} of them embedded before")
+    if not len(new):
+        return None
+    from tasks.retrain.tensorflow_setup import start_tensorflow
+
+    tf = start_tensorflow()
+    encoder = load_encoder(model, facts, recipe.pooling, recipe.seed)
+    compute = tf.function(
+        lambda features: encoder.text_vectors(features, training=False), input_signature=[encoder.signature]
+    )
+    vectors = forward(compute, _chain([examples.inputs for examples in splits]).select(new), facts.width, say, "Embedding")
+    if not np.isfinite(vectors).all():
+        raise TrainingFailed(
+            f"the encoder gives vectors that are not finite for {(~np.isfinite(vectors).all(axis=1)).sum():,} texts",
+            where="model.source",
+            remedy="the model's files are damaged or do not belong together: fetch it again, or use another",
+        )
+    write_embeddings(folder, keys[new], vectors)
+    return EmbeddingsFacts(texts=len(new), width=vectors.shape[1])
+
+
+def _chain(parts: list[TokenIds | Texts]) -> TokenIds | Texts:
+    """The inputs of all splits, one after the other."""
+    ids = [part for part in parts if isinstance(part, TokenIds)]
+    if ids:
+        ends = np.cumsum([0, *(len(part.values) for part in ids)])
+        offsets = [part.offsets[1:] + start for part, start in zip(ids, ends[:-1], strict=True)]
+        return TokenIds(np.concatenate([part.values for part in ids]), np.concatenate([[0], *offsets]))
+    return Texts([text for part in parts if isinstance(part, Texts) for text in part.values])

@@ -1,0 +1,97 @@
+"""Embeddings artifacts: the text vectors that are known, looked up by the hash of the text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hubtune.errors import CorruptArtifact
+from tasks.retrain.examples import KEY_BYTES, Rows
+
+Keys = npt.NDArray[np.uint8]
+Vectors = npt.NDArray[np.float32]
+
+
+class Embeddings:
+    """The vectors of one or more artifacts. Files are mapped, not read: a look-up touches only what it returns.
+
+    Args:
+        folders: the artifacts' folders, each with `keys.npy` and `vectors.npy`. Where two know the same text, the first
+            counts.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._parts = [
+            (_searchable(np.load(folder / "keys.npy")), np.load(folder / "vectors.npy", mmap_mode="r"))
+            for folder in folders
+        ]
+
+    def unknown(self, keys: Keys) -> Rows:
+        """The first position of each distinct key that has no vector yet, in the order of the keys' bytes.
+
+        Args:
+            keys: uint8[n, 16].
+
+        Returns:
+            int64[m].
+        """
+        distinct, first = np.unique(_searchable(keys), return_index=True)
+        known = np.zeros(len(distinct), bool)
+        for part, _ in self._parts:
+            known |= _find(part, distinct) >= 0
+        return first[~known].astype(np.int64)
+
+    def look_up(self, keys: Keys) -> Vectors:
+        """The vectors of texts.
+
+        Args:
+            keys: uint8[n, 16].
+
+        Returns:
+            float32[n, width].
+
+        Raises:
+            CorruptArtifact: a text has no vector, so what was handed over is not what embed wrote.
+        """
+        wanted = _searchable(keys)
+        vectors = np.empty((len(wanted), self._parts[0][1].shape[1] if self._parts else 0), np.float32)
+        missing = np.ones(len(wanted), bool)
+        for part, values in self._parts:
+            places = _find(part, wanted)
+            found = missing & (places >= 0)
+            vectors[found] = values[places[found]]
+            missing &= ~found
+        if missing.any():
+            raise CorruptArtifact(
+                f"{missing.sum():,} of {len(wanted):,} texts have no embedding",
+                where=f"{len(self._parts)} embeddings artifacts",
+                remedy="run again with --refresh retrain",
+            )
+        return vectors
+
+
+def write_embeddings(folder: Path, keys: Keys, vectors: Vectors) -> None:
+    """Write the content of an embeddings artifact.
+
+    Args:
+        folder: where `keys.npy` and `vectors.npy` are written.
+        keys: uint8[n, 16], distinct and in the order of their bytes (as `Embeddings.unknown` gives them).
+        vectors: float32[n, width].
+    """
+    np.save(folder / "keys.npy", keys, allow_pickle=False)
+    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+
+
+def _searchable(keys: Keys) -> npt.NDArray[np.bytes_]:
+    # NumPy's byte strings are compared as bytes; all have the same length, so the zeros that it ignores at their end
+    # do not matter.
+    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").reshape(-1)
+
+
+def _find(part: npt.NDArray[np.bytes_], wanted: npt.NDArray[np.bytes_]) -> Rows:
+    """The position of each wanted key in a sorted array, -1 where it is not there."""
+    if not len(part):
+        return np.full(len(wanted), -1, np.int64)
+    places = np.minimum(np.searchsorted(part, wanted), len(part) - 1)
+    return np.where(part[places] == wanted, places, -1)

@@ -1,0 +1,161 @@
+"""Examples: what `rows` and `tokens` artifacts hold of one split, in memory, and how a batch is cut from it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hubtune.errors import InvalidData
+from schemas.handoff import Split
+
+KEY_BYTES = 16
+
+Features = Any
+"""What an encoder takes: three int32[n, length] arrays by name, or an array of n strings."""
+
+Rows = npt.NDArray[np.int64]
+"""Positions of examples within their split."""
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Token ids of n texts, one after the other in one array.
+
+    Args:
+        values: int32, all ids.
+        offsets: int64[n + 1]; text i is `values[offsets[i]:offsets[i + 1]]`.
+    """
+
+    values: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ids: Sequence[Sequence[int]]) -> "TokenIds":
+        """Token ids given as one list for each text."""
+        lengths = np.fromiter((len(text) for text in ids), np.int64, len(ids))
+        values = np.fromiter((token for text in ids for token in text), np.int32, int(lengths.sum()))
+        return cls(values, _offsets(lengths))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text."""
+        return np.diff(self.offsets)
+
+    def select(self, rows: Rows) -> "TokenIds":
+        """The texts at these positions, in this order."""
+        lengths = self.lengths[rows]
+        offsets = _offsets(lengths)
+        return TokenIds(self.values[_positions(self.offsets[rows], lengths, offsets)], offsets)
+
+    def batch(self, rows: Rows) -> dict[str, npt.NDArray[np.int32]]:
+        """The inputs of a BERT-like encoder for some texts, padded to the longest of them.
+
+        Args:
+            rows: int64[n], positions of the texts.
+
+        Returns:
+            `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (0: one segment), each
+            int32[n, longest].
+        """
+        lengths = self.lengths[rows]
+        mask = np.arange(int(lengths.max(initial=1)))[None, :] < lengths[:, None]
+        # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
+        ids = np.zeros(mask.shape, np.int32)
+        ids[mask] = self.values[_positions(self.offsets[rows], lengths, _offsets(lengths))]
+        return {
+            "input_word_ids": ids,
+            "input_mask": mask.astype(np.int32),
+            "input_type_ids": np.zeros(mask.shape, np.int32),
+        }
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts for a module that takes strings."""
+
+    values: list[str]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Characters of each text."""
+        return np.fromiter((len(text) for text in self.values), np.int64, len(self.values))
+
+    def select(self, rows: Rows) -> "Texts":
+        """The texts at these positions, in this order."""
+        return Texts([self.values[row] for row in rows])
+
+    def batch(self, rows: Rows) -> npt.NDArray[np.object_]:
+        """The texts at these positions as UTF-8, as TensorFlow takes strings."""
+        return np.array([self.values[row].encode() for row in rows], object)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split.
+
+    Args:
+        keys: uint8[n, 16], the hash of each text.
+        labels: int32[n], the class of each.
+        inputs: what the encoder reads; None where only embeddings are looked up.
+    """
+
+    keys: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int32]
+    inputs: TokenIds | Texts
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_examples(folder: Path, split: Split) -> Examples:
+    """Read one split of a `tokens` or a `rows` artifact.
+
+    Args:
+        folder: the artifact's folder.
+        split: which split.
+
+    Returns:
+        The examples in the file's order, with token ids where the file has them and texts otherwise.
+
+    Raises:
+        InvalidData: the split has no rows.
+    """
+    import polars as pl
+
+    path = folder / f"{split}.parquet"
+    table = pl.read_parquet(path)
+    if table.height == 0:
+        raise InvalidData(
+            f"the {split} split has no rows",
+            where=path.name,
+            remedy="give more rows, or a larger share for this split under preprocess",
+        )
+    keys = np.frombuffer(b"".join(table["key"].to_list()), np.uint8).reshape(-1, KEY_BYTES)
+    inputs: TokenIds | Texts
+    if "ids" in table.columns:
+        lengths = table["ids"].list.len().to_numpy().astype(np.int64)
+        inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), _offsets(lengths))
+    else:
+        inputs = Texts(table["text"].to_list())
+    return Examples(keys, table["label"].to_numpy().astype(np.int32, copy=False), inputs)
+
+
+def read_labels(rows: Path) -> list[str]:
+    """The class names of a `rows` artifact, in class order."""
+    labels: list[str] = json.loads((rows / "labels.json").read_text(encoding="utf-8"))
+    return labels
+
+
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def _positions(
+    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Where the tokens of some texts lie: start, start + 1, ... of each, one text after the other."""
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)

@@ -1,0 +1,131 @@
+"""The epoch loop that every mode shares: train, validate, keep the best weights, stop when nothing gets better."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hubtune.errors import TrainingFailed
+from hubtune.progress import Say
+from schemas.handoff import Metrics
+from tasks.retrain.evaluate import Evaluation
+from tasks.retrain.optimizer import AdamW
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on where it was. There is no random state: what is drawn follows from seed and step.
+
+    Args:
+        variables: what is trained.
+        optimizer: its moments and step.
+        epoch: epochs done.
+    """
+
+    variables: list[Any]
+    optimizer: AdamW
+    epoch: int = 0
+
+    def weights(self) -> list[npt.NDArray[np.float32]]:
+        """A copy of the trained variables."""
+        return [variable.numpy() for variable in self.variables]
+
+    def assign(self, weights: list[npt.NDArray[np.float32]]) -> None:
+        """Put weights back that `weights` gave."""
+        for variable, value in zip(self.variables, weights, strict=True):
+            variable.assign(value)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's entry in the history; no times in it, so that equal runs have equal histories."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation: Metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        validation = {f"validation_{name}": value for name, value in self.validation.model_dump().items()}
+        validation.pop("validation_rows")
+        entry = {"epoch": self.epoch, "learning_rate": self.learning_rate, "train_loss": self.train_loss}
+        return entry | validation
+
+
+def fit(
+    state: TrainingState,
+    run_epoch: Callable[[int], tuple[float, float]],
+    validate: Callable[[], Evaluation],
+    *,
+    epochs: int,
+    patience: int | None,
+    say: Say,
+) -> list[Epoch]:
+    """Train until the epochs are over or validation has stopped getting better; the best weights are left in place.
+
+    Args:
+        state: what is trained.
+        run_epoch: trains one epoch (counted from 0) and returns its mean loss and its last learning rate.
+        validate: evaluates the weights as they are on the validation split.
+        epochs: the most epochs.
+        patience: stop after this many epochs in a row without a better one; None: never.
+        say: takes a line for each epoch.
+
+    Returns:
+        The history, one entry for each epoch that was run. `best_epoch` tells which entry's weights were kept.
+
+    Raises:
+        TrainingFailed: the validation loss is not a number.
+    """
+    history: list[Epoch] = []
+    best_weights = state.weights()
+    while state.epoch < epochs:
+        started = time.monotonic()
+        train_loss, learning_rate = run_epoch(state.epoch)
+        validation = validate().metrics
+        state.epoch += 1
+        history.append(Epoch(state.epoch, learning_rate, train_loss, validation))
+        require_finite(validation.loss, "validation loss", f"epoch {state.epoch}", learning_rate)
+        best = best_epoch(history)
+        if best == state.epoch:
+            best_weights = state.weights()
+        say(
+            f"epoch {state.epoch}/{epochs}: train loss {train_loss:.4f}, validation loss {validation.loss:.4f}, "
+            f"accuracy {validation.accuracy:.4f}, macro-F1 {validation.macro_f1:.4f}, "
+            f"{time.monotonic() - started:.1f} s{', best so far' if best == state.epoch else ''}"
+        )
+        if patience is not None and state.epoch - best >= patience and state.epoch < epochs:
+            say(f"stopped: no better validation result for {patience} epochs; keeping epoch {best}")
+            break
+    state.assign(best_weights)
+    return history
+
+
+def best_epoch(history: list[Epoch]) -> int:
+    """The epoch (counted from 1) with the lowest validation loss; of equals, the first."""
+    return min(history, key=lambda entry: entry.validation.loss).epoch
+
+
+def require_finite(loss: float, what: str, where: str, learning_rate: float) -> None:
+    """Stop a run that has diverged.
+
+    Args:
+        loss: the loss.
+        what: which loss it is.
+        where: at which step or epoch.
+        learning_rate: at that place.
+
+    Raises:
+        TrainingFailed: the loss is infinite or not a number.
+    """
+    if np.isfinite(loss):
+        return
+    raise TrainingFailed(
+        f"the {what} is {loss} at {where}, with a learning rate of {learning_rate:.3g}",
+        where="train.learning_rate",
+        remedy="lower train.learning_rate (5e-5 suits fine-tuning, 1e-3 a head), or raise train.warmup_fraction",
+    )

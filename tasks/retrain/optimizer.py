@@ -1,0 +1,90 @@
+"""AdamW (Loshchilov & Hutter 2019) with clipping by the global norm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.retrain.tensorflow_setup import Tensor
+
+# Kingma & Ba 2015, section 2.
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+# Devlin et al.'s released training code; also the default of the usual fine-tuning scripts.
+CLIP_NORM = 1.0
+_NOT_DECAYED = ("bias", "beta", "gamma", "layer_norm", "layernorm")
+
+
+def is_decayed(name: str, rank: int) -> bool:
+    """Whether weight decay pulls on a variable: not on biases and layer normalisation (Devlin et al. 2019, A.2 code).
+
+    Args:
+        name: the variable's name.
+        rank: its number of dimensions. Some encoders keep biases per head, with two.
+
+    Returns:
+        True for kernels and embedding tables.
+    """
+    return rank > 1 and not any(word in name.lower() for word in _NOT_DECAYED)
+
+
+class AdamW:
+    """AdamW over a fixed list of variables. Steps are taken inside a `tf.function`.
+
+    Args:
+        variables: what is trained.
+        weight_decay: the decay of one step is this times the learning rate.
+    """
+
+    def __init__(self, variables: Sequence[Any], weight_decay: float) -> None:
+        import tensorflow as tf
+
+        self._trained, self._weight_decay = list(variables), weight_decay
+        self._decayed = [is_decayed(variable.name, len(variable.shape)) for variable in self._trained]
+
+        def moments() -> list[Any]:
+            return [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self._trained]
+
+        self._first, self._second = moments(), moments()
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def state(self) -> list[Any]:
+        """Everything but the trained variables that the next step depends on."""
+        return [self._step, *self._first, *self._second]
+
+    def apply(self, gradients: Sequence[Tensor | None], learning_rate: Tensor) -> Tensor:
+        """Take one step.
+
+        Args:
+            gradients: one for each variable; None where the loss does not depend on it, which leaves it as it is.
+            learning_rate: float32 scalar.
+
+        Returns:
+            The global norm of the gradients before clipping; float32 scalar, not finite if one of them is not.
+        """
+        import tensorflow as tf
+
+        dense = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+        norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
+        scale = CLIP_NORM / tf.maximum(norm, CLIP_NORM)
+        step = tf.cast(self._step.assign_add(1), tf.float32)
+        beta_1_power, beta_2_power = tf.pow(BETA_1, step), tf.pow(BETA_2, step)
+        slots = zip(self._trained, dense, self._first, self._second, self._decayed, strict=True)
+        for variable, gradient, first, second, decayed in slots:
+            if gradient is None:
+                continue
+            if decayed:
+                variable.assign(variable * (1.0 - learning_rate * self._weight_decay))
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=first.handle,
+                v=second.handle,
+                beta1_power=beta_1_power,
+                beta2_power=beta_2_power,
+                lr=learning_rate,
+                beta1=BETA_1,
+                beta2=BETA_2,
+                # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this makes
+                # it the first form.
+                epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
+                grad=gradient * scale,
+            )
+        return norm
