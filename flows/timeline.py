@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 
 from hubtune.errors import HubtuneError, UnexpectedFailure
@@ -32,7 +33,7 @@ class Timeline:
                 stage by stage, so that a flow ends with the cause in its message and not with a count of failed tasks.
         """
         started = time.monotonic()
-        state = task(*arguments, return_state=True)
+        state: State[Any] = task(*arguments, return_state=True)  # type: ignore[assignment]  # the task is not async
         seconds = round(time.monotonic() - started, 3)
         self.outcomes.append(TaskOutcome(name=task.name, state=state.name or state.type.value, seconds=seconds))
         try:

@@ -7,7 +7,7 @@ only while every file that it points to is whole (docs/decisions.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from prefect.client.schemas.objects import State, TaskRun
@@ -99,6 +99,18 @@ def cached(outputs: Outputs) -> State[Outputs]:
     """
     where = ", ".join(artifact.uri for artifact in outputs.values())
     return Completed(name="Cached", message=f"already in the store: {where}", data=outputs)
+
+
+def outputs_of(result: Outputs | State[Outputs]) -> Outputs:
+    """The artifacts of a result, whether it was worked for or known.
+
+    Args:
+        result: what `run_once` returned.
+
+    Returns:
+        Artifacts by name.
+    """
+    return result if isinstance(result, dict) else cast(Outputs, result.data)
 
 
 def say() -> Say:

@@ -56,11 +56,13 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
     for name, value in _PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     from flows.retrain import retrain
+    from schemas.report import RunReport
 
     state = retrain(recipe, list(refresh), return_state=True)
-    report = state.result(raise_on_failure=False)
+    report: object = state.result(raise_on_failure=False)
     if isinstance(report, BaseException):
         raise report
+    assert isinstance(report, RunReport)
     if as_json:
         left_out = set() if report.error else {"error"}
         print(json.dumps(report.model_dump(mode="json", exclude=left_out), ensure_ascii=False))
@@ -80,13 +82,17 @@ def _check_blocks(refresh: Sequence[str], blocks: Sequence[str]) -> None:
 
 
 def _check_sources(recipe: "Recipe") -> None:
-    # What a run could only find out minutes later is found out now. Addresses are left to the run: a server that does
-    # not answer at this moment is no mistake in the recipe.
-    from tasks.download_data.read import check_source as check_data
-    from tasks.download_model.fetch import check_source as check_model
+    # What a run could only find out later is found out now. Addresses are left to the run: a server that does not
+    # answer at this moment is no mistake in the recipe.
+    from tasks.download_data.read import source_fingerprint as look_at_data
+    from tasks.download_model.fetch import source_fingerprint as look_at_model
 
-    check_model(recipe.model)
-    check_data(recipe.data)
+    try:
+        look_at_data(recipe.data)
+        if "://" not in recipe.model.source + (recipe.model.preprocessor or ""):
+            look_at_model(recipe.model)
+    except HubtuneError as error:
+        raise InvalidRecipe(error.what, where=error.where, remedy=error.remedy) from None
 
 
 def _print(report: "RunReport", console: Console) -> None:

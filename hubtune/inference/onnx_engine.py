@@ -81,7 +81,11 @@ def _batches(lengths: list[int]) -> list[NDArray[np.intp]]:
     start = 0
     for end in range(1, len(order) + 1):
         # The text at `end` would be the longest of the batch: all of its texts are padded to that length.
-        if end == len(order) or end - start == _TEXTS_PER_BATCH or (end - start + 1) * lengths[order[end]] > _TOKENS_PER_BATCH:
+        if (
+            end == len(order)
+            or end - start == _TEXTS_PER_BATCH
+            or (end - start + 1) * lengths[order[end]] > _TOKENS_PER_BATCH
+        ):
             batches.append(order[start:end])
             start = end
     return batches

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "wordpiece.json"
+
+# Characters that TensorFlow Text's BertTokenizer makes words of their own: punctuation, ASCII's other symbols, and the
+# ideographs of multilingual BERT (Devlin et al., https://github.com/google-research/bert/blob/master/multilingual.md).
+_OWN_WORDS = (
+    r"[\p{P}!-/:-@\[-`{-~\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}"
+    r"\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
+)
 
 
 class WordPieceSettings(BaseModel):
@@ -68,13 +73,15 @@ class WordPieceTokenizer:
         self._tokenizer = Tokenizer(
             WordPiece(vocab=ids, unk_token=settings.unknown, max_input_chars_per_word=settings.longest_word)
         )
-        self._tokenizer.normalizer = BertNormalizer(
-            clean_text=False,
-            handle_chinese_chars=True,
-            strip_accents=settings.case != "keep",
-            lowercase=settings.case == "lower",
-        )
-        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+        if settings.case == "lower":
+            self._tokenizer.normalizer = normalizers.BertNormalizer(clean_text=False, strip_accents=True)
+            self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        else:
+            strip_accents = [normalizers.NFD(), normalizers.Replace(Regex(r"\p{Mn}"), "")]
+            self._tokenizer.normalizer = normalizers.Sequence(strip_accents if settings.case == "fold" else [])
+            self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+                [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_OWN_WORDS), "isolated")]
+            )
 
     @classmethod
     def load(cls, folder: Path) -> "WordPieceTokenizer":

@@ -112,6 +112,8 @@ class PublishedModel:
         if known is not None:
             return known
         manifest = self.store.manifest(release)
+        if not self.store.is_whole(release):
+            raise CorruptArtifact("the release is damaged", where=release.uri, remedy=MAKE_AGAIN)
         claims = self._claims()
         for number, claim in claims.items():
             if claim and claim["release"] == release.digest:

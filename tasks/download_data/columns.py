@@ -9,6 +9,8 @@ from hubtune.errors import InvalidData
 
 # Column names that an error message lists; a wide table must not flood it.
 _LISTED = 20
+# Up to here every integer has a float of its own.
+_EXACT_INTEGERS = 2**53
 
 
 def check_columns(present: Sequence[str], text: str, label: str, where: str) -> None:
@@ -66,7 +68,7 @@ def as_string(value: Any) -> str | None:
         case float():
             if math.isnan(value):
                 return None
-            return str(int(value)) if value.is_integer() else str(value)
+            return str(int(value)) if value.is_integer() and abs(value) < _EXACT_INTEGERS else str(value)
         case _:
             raise TypeError(f"a {type(value).__name__} is no single value")
 

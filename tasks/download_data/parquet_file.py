@@ -39,7 +39,7 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
             yield pl.scan_parquet(path).slice(first, most_rows).select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidData(
-            f"The file cannot be read as Parquet: {str(error).splitlines()[0]}.",
+            f"The file cannot be read as Parquet: {str(error).splitlines()[0].rstrip('.')}.",
             where=str(path),
             remedy="Write the file again; it may have been cut off, or be of another kind than its name says.",
         ) from error

@@ -7,8 +7,10 @@ from typing import TextIO
 from hubtune.errors import InvalidData
 
 _HEAD_BYTES = 65_536
-# Text has tabs and line ends and hardly any other control byte; compressed or random bytes have 11 % of them.
-_CONTROL_SHARE = 0.03
+# Text has tabs and line ends and hardly any other control byte; of random bytes, 11 % are some, of UTF-16 half. A few
+# in a small file are dirt of single rows.
+_CONTROL_SHARE = 0.05
+_CONTROLS_OF_DIRTY_ROWS = 16
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1b")) + b"\x7f"
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
@@ -60,7 +62,7 @@ def open_text(path: Path) -> TextIO:
                 remedy=f"Unpack or export it, or correct the suffix {path.suffix}.",
             )
     controls = len(head) - len(head.translate(None, delete=_CONTROL_BYTES))
-    if controls > len(head) * _CONTROL_SHARE:
+    if controls > max(len(head) * _CONTROL_SHARE, _CONTROLS_OF_DIRTY_ROWS):
         raise InvalidData(
             f"The file is binary, or text in UTF-16: {controls / len(head):.0%} of its first bytes are control codes.",
             where=str(path),

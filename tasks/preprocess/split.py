@@ -30,18 +30,18 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
     Args:
         texts: normalised texts.
         validation_fraction: share of the texts for validation, on average.
-        test_fraction: share of the texts for the test, on average; together with validation at most 1.
+        test_fraction: share of the texts for the test, on average; like that of validation at most 0.5.
 
     Returns:
         "train", "validation" or "test" for each text.
     """
     positions = pl.Series("position", [_position(text) for text in texts], dtype=pl.UInt64)
     below = round(test_fraction * _POSITIONS)
-    above = _POSITIONS - round(validation_fraction * _POSITIONS)
+    last_below = _POSITIONS - 1 - round(validation_fraction * _POSITIONS)
     return positions.to_frame().select(
         pl.when(pl.col("position") < pl.lit(below, dtype=pl.UInt64))
         .then(pl.lit("test"))
-        .when(pl.col("position") >= pl.lit(above, dtype=pl.UInt64))
+        .when(pl.col("position") > pl.lit(last_below, dtype=pl.UInt64))
         .then(pl.lit("validation"))
         .otherwise(pl.lit("train"))
         .alias("assigned")

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.recipe import DataRecipe, PreprocessRecipe
-from tasks.execution import RETRY, Outputs, run_once, say
+from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
 VERSION = 1
 
@@ -44,7 +44,7 @@ def preprocess_rows(
 
     parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items())}
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)
-    outputs: Outputs = result if isinstance(result, dict) else result.data
+    outputs = outputs_of(result)
     report = store.checkout(outputs["quarantine"]) / "report.md"
     create_markdown_artifact(report.read_text(encoding="utf-8"), key="data-report", description="Rows in, rows out")
     return result

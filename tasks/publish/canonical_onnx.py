@@ -26,6 +26,7 @@ def canonical(
         A model that computes the same.
     """
     import onnx
+    from onnx import numpy_helper
 
     producers = {name: node for node in model.graph.node for name in node.output if name}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -33,28 +34,26 @@ def canonical(
     nodes: list[onnx.NodeProto] = []
     initializers: dict[bytes, onnx.TensorProto] = {}
 
-    def name_constant(tensor: "onnx.TensorProto") -> str:
-        copy = onnx.TensorProto()
-        copy.CopyFrom(tensor)
-        copy.ClearField("name")
+    def add_constant(tensor: "onnx.TensorProto") -> None:
+        copy = numpy_helper.from_array(numpy_helper.to_array(tensor))
         content = copy.SerializeToString(deterministic=True)
         copy.name = f"constant_{len(initializers)}"
-        return initializers.setdefault(content, copy).name
+        names[tensor.name] = initializers.setdefault(content, copy).name
 
-    def add(node: "onnx.NodeProto") -> None:
+    def add_node(node: "onnx.NodeProto") -> None:
         if any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
             raise NotImplementedError(f"control flow ({node.op_type})")
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"{node.op_type}_{len(nodes)}"
-        copy.input[:] = [names[name] for name in node.input]
-        for position, name in enumerate(node.output):
-            if name:
-                names[name] = f"{copy.name}:{position}"
-        copy.output[:] = [names[name] for name in node.output]
-        copy.ClearField("attribute")
-        copy.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))
-        nodes.append(copy)
+        name = f"{node.op_type}_{len(nodes)}"
+        for position, output in enumerate(node.output):
+            if output:
+                names[output] = f"{name}:{position}"
+        # Made anew: a field that is set to its default and one that is not set mean the same, and differ in bytes.
+        made = onnx.NodeProto(op_type=node.op_type, name=name, input=[names[source] for source in node.input])
+        made.output.extend(names[output] for output in node.output)
+        made.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))
+        if node.domain:
+            made.domain = node.domain
+        nodes.append(made)
 
     # Depth first, by hand: a model may be deeper than Python's own stack.
     needed = [value.name for value in reversed(model.graph.output)]
@@ -63,13 +62,13 @@ def canonical(
         if name in names:
             needed.pop()
         elif name in constants:
-            names[name] = name_constant(constants[name])
+            add_constant(constants[name])
         else:
             missing = [source for source in producers[name].input if source not in names]
             if missing:
                 needed.extend(reversed(missing))
             else:
-                add(producers[name])
+                add_node(producers[name])
     # The outputs' names are part of the interface.
     for old, new in zip(model.graph.output, outputs, strict=True):
         nodes.append(onnx.helper.make_node("Identity", [names[old.name]], [new.name], name=f"Identity_{len(nodes)}"))

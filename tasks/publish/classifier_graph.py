@@ -1,7 +1,6 @@
 """The trained classifier as TensorFlow code again: what both exports are traced from."""
 
 import inspect
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,13 +144,3 @@ def _assign(pretrained: Any, names: list[str], values: dict[str, Any], classifie
 
 def _mismatch(what: str, where: Path) -> CorruptArtifact:
     return CorruptArtifact(what, where=str(where), remedy="run again with --refresh retrain")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whose bytes depend on nothing but the content.
-
-    Args:
-        path: the file.
-        content: JSON values.
-    """
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

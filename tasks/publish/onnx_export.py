@@ -48,7 +48,7 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"])
             for name in ("input_ids", "attention_mask")
         ]
-        shape = ["batch", len(classifier.trained.labels)]
+        shape: list[str | int | None] = ["batch", len(classifier.trained.labels)]
         output = onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)
         model = canonical(converted, inputs, [output])
         onnx.checker.check_model(model, full_check=True)
@@ -78,7 +78,8 @@ def _convert(function: Any) -> "onnx.ModelProto":
     graph_def = frozen.graph.as_graph_def()
     weights = _take_out_weights(graph_def)
     inputs = [*(tensor.name for tensor in frozen.inputs), *weights]
-    graph_def = tf_loader.tf_optimize(inputs, outputs, graph_def)
+    with tf.Graph().as_default():
+        graph_def = tf_loader.tf_optimize(inputs, outputs, graph_def)
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
         converted = process_tf_graph(
@@ -131,7 +132,6 @@ def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
     """TensorFlow's exact GELU is x / 2 * erfc(-x / sqrt(2)), and tf2onnx knows no Erfc: 1 - erf."""
     del name, args
     import numpy as np
-
     from tf2onnx import utils
 
     one = graph.make_const(utils.make_name("one"), np.float32(1))

@@ -7,7 +7,7 @@ from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.handoff import ModelFacts
 from schemas.recipe import Recipe
-from tasks.execution import RETRY, Outputs, run_once, say
+from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
 VERSION = 1
 
@@ -52,7 +52,7 @@ def publish_model(
     # the same rows from another place, is the same release.
     parameters = {"name": recipe.name}
     result = run_once(store, "publish", VERSION, parameters, [model, rows, classifier], work, refresh=refresh)
-    outputs: Outputs = result if isinstance(result, dict) else result.data
+    outputs = outputs_of(result)
     release = outputs["release"]
     if published.find(release) is not None:
         return result

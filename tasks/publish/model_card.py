@@ -1,0 +1,140 @@
+"""README.md of a published model: what it is, what it was made from, how good it is and how to use it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hubtune.inference.classifier import Engine
+from schemas.handoff import SPLITS, ModelFacts, Split
+from schemas.recipe import Recipe
+
+_MODES = {
+    "feature_extraction": "the encoder was kept as it is, and a head was trained on its embeddings",
+    "fine_tuning": "the whole encoder was trained, together with a head",
+}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells.
+
+    `recipe` is the recipe as it is published, `evaluation` the content of `evaluation.json`, and `counts` how many
+    rows each class has in each split.
+    """
+
+    recipe: Recipe
+    model: ModelFacts
+    engine: Engine
+    labels: list[str]
+    evaluation: dict[str, Any]
+    counts: dict[Split, list[int]]
+
+
+def model_card(facts: CardFacts) -> str:
+    """Write the card.
+
+    Args:
+        facts: what it tells.
+
+    Returns:
+        Markdown.
+    """
+    recipe, train = facts.recipe, facts.recipe.train
+    source = recipe.data.source or recipe.data.train
+    test = facts.evaluation["test"]
+    size = f"{facts.model.parameters / 1e6:.1f} million parameters, text vectors {facts.model.width} wide"
+    hidden = f"hidden layers of {', '.join(map(str, train.hidden))}" if train.hidden else "no hidden layer"
+    limits = [
+        "Probabilities are the softmax of the head's logits; they are not calibrated.",
+        "The figures above hold for texts like those of the test split, and say little about others.",
+        "Every text gets one of the classes, also a text that fits none of them.",
+    ]
+    if facts.model.interface == "bert_encoder":
+        limits.insert(0, f"Of a long text only the first {train.max_length} tokens are read.")
+    sections = [
+        f"# {recipe.name}\n",
+        f"A text classifier: {' / '.join(map(_cell, facts.labels))}. On {test['rows']:,} texts that it had not seen it "
+        f"reached {test['accuracy']:.3f} accuracy and {test['macro_f1']:.3f} macro-F1.\n",
+        "## What it was made from\n",
+        f"- Pretrained model: `{recipe.model.source}` ({facts.model.interface}; {size})",
+        f"- Training: {train.mode} ({_MODES.get(train.mode, train.mode)}; {hidden}; seed {train.seed})",
+        f"- Data: `{source}`\n",
+        _data_table(facts),
+        "## How good it is\n",
+        _metrics_table(facts.evaluation),
+        "On the test split, class by class:\n",
+        _class_table(test["per_class"]),
+        "Confusion matrix of the test split (rows: true class; columns: predicted class):\n",
+        _confusion_table(facts.labels, test["confusion_matrix"]),
+        "## How to use it\n",
+        _usage(str(recipe.name), facts.engine),
+        "## Limits\n",
+        *(f"- {limit}" for limit in limits),
+        "\n`recipe.yaml` holds every setting, `metrics.json` every figure.",
+    ]
+    return "\n".join(sections) + "\n"
+
+
+def _data_table(facts: CardFacts) -> str:
+    rows = [[split, *(f"{count:,}" for count in counts), f"{sum(counts):,}"] for split, counts in facts.counts.items()]
+    return _table(["Rows", *facts.labels, "all"], rows)
+
+
+def _metrics_table(evaluation: dict[str, Any]) -> str:
+    rows = []
+    for split in SPLITS:
+        if metrics := evaluation.get(split):
+            figures = [f"{metrics[name]:.4f}" for name in ("accuracy", "macro_f1", "loss")]
+            rows.append([split, f"{metrics['rows']:,}", *figures])
+    return _table(["Split", "Rows", "Accuracy", "Macro-F1", "Loss"], rows)
+
+
+def _class_table(per_class: dict[str, dict[str, float]]) -> str:
+    rows = [
+        [label, *(f"{figures[name]:.4f}" for name in ("precision", "recall", "f1")), f"{figures['support']:,.0f}"]
+        for label, figures in per_class.items()
+    ]
+    return _table(["Class", "Precision", "Recall", "F1", "Rows"], rows)
+
+
+def _confusion_table(labels: list[str], matrix: list[list[int]]) -> str:
+    return _table(["", *labels], [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)])
+
+
+def _usage(name: str, engine: Engine) -> str:
+    needs = (
+        ""
+        if engine == "onnx"
+        else "ONNX cannot express the model, so this takes TensorFlow: "
+        '`pip install "tensorflow==2.21.*" "tensorflow-text==2.21.*"`.\n'
+    )
+    return f"""On the command line:
+
+```
+hubtune predict {name} "a text"
+```
+
+In Python:
+
+```python
+from hubtune.inference import Classifier
+
+classifier = Classifier.load("{name}")
+classifier.predict(["a text"])
+```
+{needs}
+With TensorFlow Serving, whose `--model_base_path` is the folder of this model's versions:
+
+```
+curl -d '{{"instances": ["a text"]}}' http://localhost:8501/v1/models/{name}:predict
+```
+"""
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    alignment = ["---"] + ["---:"] * (len(header) - 1)
+    lines = [[_cell(cell) for cell in header], alignment, *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\n", " ").replace("|", "\\|")

@@ -1,0 +1,138 @@
+"""Builds a release: a trained classifier in the forms in which it is published, each proven.
+
+Consumes a model, a classifier trained from it, and the rows whose test split is the proof. Emits the files of
+`ReleaseFacts`. The work runs in processes of its own: one exports, and one for each exported file answers.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import polars as pl
+import yaml
+
+from hubtune.inference.classifier import DESCRIPTION, FORMAT, NORMALISATION, Description, Engine
+from hubtune.progress import Say
+from schemas.handoff import SPLITS, Metrics, ModelFacts, ReleaseFacts, Split
+from schemas.recipe import Recipe
+from tasks.fresh_process import run_in_fresh_process
+from tasks.publish.classifier_graph import read_trained
+from tasks.publish.model_card import CardFacts, model_card
+from tasks.publish.proof import Evaluated, Proof, prove, read_evaluated
+
+# A model of 90 MB is exported in 15 s on two cores, and answers some 200 texts a second; these limits only end what
+# will never end.
+_EXPORT_SECONDS = 1800.0
+_PROOF_SECONDS = 5400.0
+
+
+def build_release(
+    model: Path, facts: ModelFacts, classifier: Path, rows: Path, recipe: Recipe, folder: Path, say: Say
+) -> ReleaseFacts:
+    """Export a classifier, prove the files, and describe them.
+
+    Args:
+        model: folder of the model artifact.
+        facts: its facts.
+        classifier: folder of the classifier artifact.
+        rows: folder of the rows artifact.
+        recipe: the whole recipe.
+        folder: an empty folder, which becomes the release.
+        say: takes progress lines.
+
+    Returns:
+        The release's facts.
+
+    Raises:
+        ExportFailed: the model cannot be exported, or an exported file answers otherwise than was evaluated.
+        CorruptArtifact: model, classifier and rows do not belong together.
+        WorkerDied: a process ended without an answer.
+    """
+    assert recipe.name is not None  # a validated recipe has a name
+    trained = read_trained(classifier)
+    evaluated = read_evaluated(classifier, rows)
+    request = {"model": str(model), "classifier": str(classifier), "folder": str(folder)}
+    exported = run_in_fresh_process("tasks.publish.export", request, say, timeout_seconds=_EXPORT_SECONDS)
+    engine: Engine = exported["engine"]
+    description = Description(
+        format=FORMAT,
+        name=recipe.name,
+        interface=trained.interface,
+        engine=engine,
+        labels=trained.labels,
+        max_length=trained.max_length if trained.interface == "bert_encoder" else None,
+        normalisation=NORMALISATION,
+    )
+    _write_json(folder / DESCRIPTION, description.model_dump())
+    proofs = _prove_all(folder, description, evaluated, say)
+    evaluation = json.loads((classifier / "evaluation.json").read_bytes())
+    # The largest difference is left out: it is rounding, and may be another on another processor.
+    proven = {name: {"rows": proof.rows, "ties": proof.ties} for name, proof in proofs.items()}
+    _write_json(folder / "metrics.json", {"evaluation": evaluation, "proof": proven})
+    shared = shareable(recipe)
+    settings = yaml.safe_dump(shared.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "recipe.yaml").write_text(settings, encoding="utf-8")
+    counts = _rows_of_each_class(rows, len(trained.labels))
+    card = model_card(CardFacts(shared, facts, engine, trained.labels, evaluation, counts))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    metrics: dict[Split, Metrics] = {
+        split: Metrics.model_validate({name: evaluation[split][name] for name in Metrics.model_fields})
+        for split in SPLITS
+        if split in evaluation
+    }
+    return ReleaseFacts(name=recipe.name, labels=trained.labels, engine=engine, metrics=metrics)
+
+
+def shareable(recipe: Recipe) -> Recipe:
+    """The recipe without what belongs to one machine or one person.
+
+    Args:
+        recipe: as it was run.
+
+    Returns:
+        The same, with the last part alone of absolute local paths, and addresses without user, password and query.
+    """
+    model = recipe.model.model_dump() | {
+        field: _shareable_source(getattr(recipe.model, field)) for field in ("source", "preprocessor")
+    }
+    data = recipe.data.model_dump() | {
+        field: _shareable_source(getattr(recipe.data, field)) for field in ("source", "train", "validation", "test")
+    }
+    return Recipe.model_validate(recipe.model_dump() | {"model": model, "data": data})
+
+
+def _shareable_source(source: str | None) -> str | None:
+    if source is None:
+        return None
+    parts = urlsplit(source)
+    if parts.scheme and parts.netloc:
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    path = Path(source).expanduser()
+    return path.name if path.is_absolute() else source
+
+
+def _prove_all(folder: Path, description: Description, evaluated: Evaluated, say: Say) -> dict[str, Proof]:
+    # Side by side: loading takes most of the time, and most of that on one core.
+    engines: dict[str, Engine] = {"saved_model": "tensorflow"}
+    if description.engine == "onnx":
+        engines["onnx"] = "onnx"
+    with ThreadPoolExecutor(len(engines)) as pool:
+        running = {
+            name: pool.submit(prove, folder, engine, description.labels, evaluated, say, _PROOF_SECONDS)
+            for name, engine in engines.items()
+        }
+        return {name: future.result() for name, future in running.items()}
+
+
+def _rows_of_each_class(rows: Path, classes: int) -> dict[Split, list[int]]:
+    counts: dict[Split, list[int]] = {}
+    for split in SPLITS:
+        labels = pl.read_parquet(rows / f"{split}.parquet", columns=["label"])["label"]
+        counts[split] = [int((labels == label).sum()) for label in range(classes)]
+    return counts
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

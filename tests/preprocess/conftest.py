@@ -1,0 +1,92 @@
+"""Runs preprocess on rows that a test writes down, and reads back all that it wrote."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
+from schemas.recipe import DataRecipe, PreprocessRecipe
+from tasks.preprocess.clean import preprocess
+
+RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    facts: RowsFacts
+    away: QuarantineFacts
+    rows: Path
+    quarantine: Path
+
+    def split(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.rows / f"{name}.parquet")
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        return pl.concat(self.split(name).with_columns(pl.lit(name).alias("split")) for name in SPLITS)
+
+    @property
+    def turned_away(self) -> pl.DataFrame:
+        return pl.read_parquet(self.quarantine / "quarantine.parquet")
+
+    @property
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.quarantine / "report.json").read_text(encoding="utf-8"))
+        return report
+
+    @property
+    def page(self) -> str:
+        return (self.quarantine / "report.md").read_text(encoding="utf-8")
+
+    def contents(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for folder in (self.rows, self.quarantine) for path in folder.iterdir()}
+
+
+Row = tuple[str | None, str | None] | tuple[str | None, str | None, str]
+Run = Callable[..., Outcome]
+
+
+def raw_table(rows: Sequence[Row]) -> pl.DataFrame:
+    """Rows (text, label) of one source, or (text, label, split) of files that are splits."""
+    numbers: dict[str, int] = {}
+    records = []
+    for text, label, *given in rows:
+        split = given[0] if given else None
+        source = f"{split or 'data'}.csv"
+        numbers[source] = numbers.get(source, 0) + 1
+        records.append((numbers[source], source, split, text, label))
+    return pl.DataFrame(records, schema=RAW_SCHEMA, orient="row")
+
+
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    def run(
+        rows: Sequence[Row] | pl.DataFrame, labels: dict[str, str] | None = None, given: str = "", **recipe: Any
+    ) -> Outcome:
+        folder = tmp_path_factory.mktemp("preprocess")
+        for name in ("raw/rows", "rows", "quarantine"):
+            (folder / name).mkdir(parents=True)
+        table = rows if isinstance(rows, pl.DataFrame) else raw_table(rows)
+        table.write_parquet(folder / "raw" / "rows" / "00000.parquet")
+        files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
+        facts, away = preprocess(
+            folder / "raw",
+            PreprocessRecipe(**recipe),
+            DataRecipe.model_validate(files | {"labels": labels}),
+            folder / "rows",
+            folder / "quarantine",
+            lambda line: None,
+        )
+        return Outcome(facts, away, folder / "rows", folder / "quarantine")
+
+    return run
+
+
+def sound_rows(count: int = 60) -> list[Row]:
+    """Rows that are fine: enough that each split has rows of both labels, "0" and "1"."""
+    return [(f"Is {number} a good number?", str(number % 2)) for number in range(count)]

@@ -1,0 +1,180 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hubtune.errors import InvalidData, QuarantineLimitExceeded
+
+from tests.preprocess.conftest import RAW_SCHEMA, Row, Run, sound_rows
+
+MAP = {"0": "sincere", "1": "insincere"}
+
+
+def test_what_is_written(run: Run) -> None:
+    outcome = run([*sound_rows(), ("", "0")], labels=MAP)
+    assert json.loads((outcome.rows / "labels.json").read_text()) == ["sincere", "insincere"]
+    assert outcome.facts.labels == ["sincere", "insincere"]
+    sizes = {name: outcome.split(name).height for name in ("train", "validation", "test")}
+    assert sizes == {
+        "train": outcome.facts.train,
+        "validation": outcome.facts.validation,
+        "test": outcome.facts.test,
+    }
+    assert sum(sizes.values()) == 60
+    for name in sizes:
+        assert outcome.split(name).schema == {"key": pl.Binary, "text": pl.String, "label": pl.Int32}
+    labels = dict(outcome.kept.select("text", "label").iter_rows())
+    assert labels["Is 7 a good number?"] == 1
+    assert labels["Is 8 a good number?"] == 0
+    assert all(len(key) == 16 for key in outcome.kept["key"])
+    assert outcome.turned_away.rows() == [(61, "data.csv", "blank_text", "", "0")]
+    assert outcome.away.model_dump() == {
+        "rows_in": 61,
+        "rows_out": 60,
+        "quarantined": 1,
+        "duplicates": 0,
+        "reasons": {"blank_text": 1},
+    }
+
+
+def test_the_map_decides_the_order_of_classes(run: Run) -> None:
+    outcome = run(sound_rows(), labels={"1": "insincere", "0": "sincere"})
+    assert outcome.facts.labels == ["insincere", "sincere"]
+    assert dict(outcome.kept.select("text", "label").iter_rows())["Is 7 a good number?"] == 0
+
+
+def test_several_labels_may_be_one_class(run: Run) -> None:
+    rows: list[Row] = [(f"Is {number} a number?", str(number % 4)) for number in range(80)]
+    outcome = run(rows, labels={"0": "low", "1": "low", "2": "high", "3": "high"})
+    assert outcome.facts.labels == ["low", "high"]
+    assert outcome.kept["label"].sum() == 40
+
+
+def test_texts_are_kept_normalised_and_quarantined_as_they_came(run: Run) -> None:
+    outcome = run([*sound_rows(), ("  What\u00a0is\r\n½ of\u200b it? ", " 1"), ("\u200b \n", "0")])
+    assert "What is 1⁄2 of it?" in outcome.kept["text"].to_list()
+    assert outcome.turned_away["text"].to_list() == ["\u200b \n"]
+
+
+def test_more_rows_move_no_text(run: Run) -> None:
+    few, many = run(sound_rows(100)).kept, run(list(reversed(sound_rows(200)))).kept
+    both = few.join(many, on=["key", "text", "label", "split"])
+    assert both.height == few.height
+
+
+def given_rows() -> list[Row]:
+    rows = sound_rows(120)
+    names = ["train", "validation", "test", "train"]
+    return [(text, label, names[number // 2 % 4]) for number, (text, label, *_) in enumerate(rows)]
+
+
+def test_given_splits_are_respected(run: Run) -> None:
+    rows = given_rows()
+    outcome = run(rows, given="train validation test")
+    assert set(outcome.kept.select("text", "split").iter_rows()) == {(row[0], row[2]) for row in rows if len(row) == 3}
+
+
+def test_a_missing_validation_split_is_cut_out_of_train(run: Run) -> None:
+    rows: list[Row] = [
+        (text, label, "test" if number % 3 else "train") for number, (text, label) in enumerate(sound_rows(300))
+    ]
+    outcome = run(rows, given="train test")
+    assert outcome.facts.test == 200
+    assert 0 < outcome.facts.validation < 30
+    assert outcome.facts.train + outcome.facts.validation == 100
+    train = {row[0] for row in rows if row[-1] == "train"}
+    assert set(outcome.split("validation")["text"]) <= train
+
+
+def test_texts_of_held_out_splits_are_taken_out_of_train(run: Run) -> None:
+    rows = given_rows()
+    leaks: list[Row] = [(f" {text}", label, "train") for text, label, *rest in rows if rest == ["test"]]
+    outcome = run([*leaks, *rows], given="train validation test")
+    assert outcome.away.duplicates == len(leaks)
+    assert outcome.away.quarantined == 0
+    assert outcome.facts.test == len(leaks)
+    assert outcome.report["duplicates"]["leakage"] == [{"removed_from": "train", "kept_in": "test", "rows": len(leaks)}]
+    assert "**Leakage:**" in outcome.page
+
+
+def test_too_many_bad_rows(run: Run) -> None:
+    rows: list[Row] = [*sound_rows(88), *[("Why?" + "\u200b" * number, "maybe") for number in range(7)], (None, "0")]
+    rows += [("caf\ufffd | x\ny", "1"), ("", "0"), ("Who?", "0"), ("Who?", "1")]
+    with pytest.raises(QuarantineLimitExceeded) as caught:
+        run(rows, labels=MAP)
+    message = str(caught.value)
+    assert "12 of 100 rows are bad (12.00%), and preprocess.max_quarantine allows 5.00%" in message
+    lines = message.splitlines()
+    assert any(
+        "undecodable bytes" in line and "data.csv, row 97: label 1, text caf\ufffd | x⏎y" in line for line in lines
+    )
+    assert any("unknown label" in line and "7.0%" in line for line in lines)
+    assert any("conflicting labels" in line and " 2 " in line for line in lines)
+    assert "data.source: data.csv" in caught.value.where
+    assert "'maybe'" in caught.value.remedy
+    assert run(rows, labels=MAP, max_quarantine=0.12).away.quarantined == 12
+
+
+def test_duplicates_do_not_count_towards_the_limit(run: Run) -> None:
+    rows = sound_rows()
+    assert run(rows + rows, max_quarantine=0).away.duplicates == 60
+
+
+@pytest.mark.parametrize("labels", [None, MAP])
+def test_one_class_only(run: Run, labels: dict[str, str] | None) -> None:
+    with pytest.raises(InvalidData, match="at least two classes"):
+        run([(text, "1") for text, *_ in sound_rows()], labels=labels)
+
+
+def test_no_clean_rows(run: Run) -> None:
+    with pytest.raises(InvalidData, match="0 clean rows have none"):
+        run([("", "1"), (None, "0")], max_quarantine=1)
+
+
+def test_a_split_without_rows_of_a_class(run: Run) -> None:
+    with pytest.raises(InvalidData) as caught:
+        run([*sound_rows(), ("A class of its own?", "2")])
+    lines = [line.split() for line in str(caught.value).splitlines()]
+    assert ["class", "train", "validation", "test"] in lines
+    (scarce,) = [line for line in lines if line[0] == "2"]
+    assert sorted(scarce[1:]) == ["0", "0", "1"]
+    assert "preprocess.test_fraction" in caught.value.remedy
+
+
+def test_a_class_of_the_map_without_rows(run: Run) -> None:
+    with pytest.raises(InvalidData, match=r"third +0 +0 +0"):
+        run(sound_rows(), labels=MAP | {"3": "third"})
+
+
+def test_a_label_column_that_holds_no_classes(run: Run) -> None:
+    with pytest.raises(InvalidData, match="and 40 more"):
+        run([(text, f"id {number}") for number, (text, *_) in enumerate(sound_rows())])
+
+
+def test_equal_rows_give_equal_bytes_in_another_process_and_in_other_shards(run: Run, tmp_path: Path) -> None:
+    rows: list[Row] = [*sound_rows(), ("", "0"), ("Is 3 a good number?", "1"), ("Ｗho?", "0")]
+    first = run(rows)
+    raw = first.rows.parent / "raw"
+    other = tmp_path / "raw" / "rows"
+    other.mkdir(parents=True)
+    table = pl.read_parquet(raw / "rows" / "00000.parquet")
+    assert table.schema == RAW_SCHEMA
+    table.head(20).write_parquet(other / "00000.parquet")
+    table.slice(20).write_parquet(other / "00001.parquet")
+    program = """
+import sys, pathlib
+from schemas.recipe import DataRecipe, PreprocessRecipe
+from tasks.preprocess.clean import preprocess
+raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
+rows.mkdir(), quarantine.mkdir()
+preprocess(raw, PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), rows, quarantine, print)
+"""
+    folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
+    subprocess.run([sys.executable, "-c", program, *map(str, folders)], check=True, stdout=subprocess.DEVNULL)
+    written = {path.name: path.read_bytes() for folder in folders[1:] for path in folder.iterdir()}
+    assert written == first.contents()
+    shutil.rmtree(tmp_path / "raw")

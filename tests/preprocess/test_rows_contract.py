@@ -1,0 +1,49 @@
+"""The contract of clean rows, broken in each way."""
+
+from typing import Any
+
+import pandera.errors
+import polars as pl
+import pytest
+
+from schemas.rows import clean_rows
+
+
+def clean(**changes: list[Any]) -> pl.DataFrame:
+    columns: dict[str, list[Any]] = {
+        "key": [f"{number:032x}" for number in range(6)],
+        "text": [f"Is {number} a number?" for number in range(6)],
+        "label": [0, 1] * 3,
+        "split": ["train", "train", "validation", "validation", "test", "test"],
+    }
+    return pl.DataFrame(columns | changes, schema_overrides={"label": pl.Int32})
+
+
+def test_clean_rows_pass() -> None:
+    clean_rows(["a", "b"]).validate(clean(), lazy=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"key": ["0" * 32] * 2 + [f"{number:032x}" for number in range(2, 6)]}, "field_uniqueness"),
+        ({"key": ["0", *(f"{number:032x}" for number in range(1, 6))]}, "str_length"),
+        ({"text": ["", "b", "c", "d", "e", "f"]}, "str_length"),
+        ({"text": [None, "b", "c", "d", "e", "f"]}, "not_nullable"),
+        ({"text": ["a ", "b", "c", "d", "e", "f"]}, "text is normalised"),
+        ({"text": ["ﬁve", "b", "c", "d", "e", "f"]}, "text is normalised"),
+        ({"label": [0, 2, 0, 1, 0, 1]}, "in_range"),
+        ({"split": ["train", "train", "validation", "validation", "tset", "test"]}, "isin"),
+        ({"label": [0, 1, 0, 1, 0, 0]}, "each split has rows of each class"),
+    ],
+)
+def test_each_breach_is_found(changes: dict[str, list[Any]], check: str) -> None:
+    with pytest.raises(pandera.errors.SchemaErrors) as caught:
+        clean_rows(["a", "b"]).validate(clean(**changes), lazy=True)
+    assert any(check in str(found) for found in caught.value.failure_cases["check"])
+
+
+def test_other_columns_and_types_are_refused() -> None:
+    for frame in (clean(more=[1] * 6), clean().cast({"label": pl.Int64}), clean().drop("split")):
+        with pytest.raises(pandera.errors.SchemaErrors):
+            clean_rows(["a", "b"]).validate(frame, lazy=True)

@@ -1,0 +1,217 @@
+"""Makes small but real inputs of block 5: `python -m tests.publish.tiny_models FOLDER`.
+
+For each kind a `model` and a `classifier` artifact's folder, and one `rows` folder for all. What counts as evaluated
+is computed here without the code under test: every text padded to the full length, and the head in NumPy.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from hubtune.inference.normalise import normalise
+from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
+from tests.inference.awkward_texts import AWKWARD_TEXTS
+
+LABELS = ["sincere", "insincere", "neither | nor"]
+WIDTH, MAX_LENGTH = 16, 24
+TOPICS = ["plants", "taxes", "the moon", "old maps", "bread", "rivers", "my cousin's cat", "glaciers", "violins"]
+FORMS = [
+    "Why do {} change so much?",
+    "who still believes in {}",
+    "What is known about {} - and what is not, after all these years of asking the very same question about {}?",
+    "{}!",
+    "Isn't it obvious that {} were a mistake?",
+]
+TEXTS = [form.format(*[topic] * form.count("{}")) for form in FORMS for topic in TOPICS]
+
+
+def main(folder: Path) -> None:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    rows = folder / "rows"
+    rows.mkdir(parents=True)
+    texts = [normalise(text) for text in TEXTS]
+    keys = [number.to_bytes(16, "big") for number in range(len(texts))]
+    labels = [number % len(LABELS) for number in range(len(texts))]
+    table = pl.DataFrame(
+        {"key": keys, "text": texts, "label": labels}, {"key": pl.Binary, "text": pl.String, "label": pl.Int32}
+    )
+    for split in ("train", "validation", "test"):
+        table.write_parquet(rows / f"{split}.parquet")
+    (rows / "labels.json").write_text(json.dumps(LABELS))
+
+    generator = np.random.default_rng(7)
+    for kind in ("fine_tuning", "feature_extraction", "no_onnx_counterpart"):
+        vectors, description = _bert(folder / kind / "model", folder / kind / "classifier", kind, texts, generator)
+        _classifier(folder / kind / "classifier", description, vectors, table, generator)
+    kind = folder / "text_embedding"
+    vectors, description = _text_embedding(kind / "model", kind / "classifier", texts, generator)
+    _classifier(kind / "classifier", description, vectors, table, generator)
+
+
+def _bert(
+    model: Path, classifier: Path, kind: str, texts: list[str], generator: np.random.Generator
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    import tensorflow as tf
+
+    from tasks.download_model import bert_encoder
+    from tasks.download_model.bert_preprocessor import build_preprocessor
+
+    pieces = sorted({character for text in [*texts, *map(normalise, AWKWARD_TEXTS.values())] for character in text.lower()} - {" "})
+    words = sorted({word.strip("?!,.-") for text in texts for word in text.lower().split()} - {""} - set(pieces))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *pieces, *(f"##{piece}" for piece in pieces), *words]
+    settings = WordPieceSettings(case="lower", longest_word_unit="characters")
+    tokenizer = WordPieceTokenizer(vocabulary, settings)
+    tokenizer.save(model / "tokenizer")
+    tf.saved_model.save(build_preprocessor(model / "tokenizer" / "vocab.txt", settings), str(model / "preprocessor"))
+    config = bert_encoder.BertConfig(
+        model_type="bert",
+        hidden_act="gelu",
+        vocab_size=len(vocabulary),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=64,
+        type_vocab_size=2,
+        layer_norm_eps=1e-12,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    if kind == "fine_tuning":  # GELU as Keras exports it, through Erfc
+        bert_encoder._gelu = lambda x: tf.nn.gelu(x, approximate=False)
+    elif kind == "no_onnx_counterpart":
+        bert_encoder._gelu = lambda x: tf.math.lgamma(1.5 + tf.sigmoid(x))
+    built = bert_encoder.build_encoder(config, _RandomWeights(config, generator))
+    tf.saved_model.save(built, str(model / "encoder"))
+    encoder = tf.saved_model.load(str(model / "encoder"))
+
+    variables = []
+    if kind == "fine_tuning":
+        for variable in encoder.trainable_variables:
+            variable.assign_add(generator.normal(scale=0.2, size=variable.shape).astype(np.float32))
+        variables = [variable.name for variable in encoder.trainable_variables]
+        classifier.mkdir()
+        values = {variable.name: variable.numpy() for variable in encoder.trainable_variables}
+        save_file(values, classifier / "encoder.safetensors")
+    ids = np.zeros((len(texts), MAX_LENGTH), np.int32)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(tokenizer.encode(texts, MAX_LENGTH)):
+        ids[row, : len(text)], mask[row, : len(text)] = text, 1
+    features = {"input_word_ids": ids, "input_mask": mask, "input_type_ids": np.zeros_like(ids)}
+    outputs = encoder({name: tf.constant(value) for name, value in features.items()}, training=False)
+    tokens = outputs["sequence_output"].numpy()
+    pooling = "mean" if kind == "fine_tuning" else "max"
+    if pooling == "mean":
+        vectors = np.array([tokens[row, : mask[row].sum()].mean(axis=0) for row in range(len(texts))])
+    else:
+        vectors = np.array([tokens[row, : mask[row].sum()].max(axis=0) for row in range(len(texts))])
+    return vectors, {"interface": "bert_encoder", "pooling": pooling, "variables": variables, "width": WIDTH}
+
+
+def _text_embedding(
+    model: Path, classifier: Path, texts: list[str], generator: np.random.Generator
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    import tensorflow as tf
+
+    words = sorted({word for text in texts for word in text.split()})[::2]
+    module = tf.train.Checkpoint()
+    module.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(words, range(len(words))), len(words))
+    module.vectors = tf.Variable(generator.normal(size=(len(words) + 1, WIDTH)).astype(np.float32), name="vectors")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def embed(sentences: Any) -> Any:
+        ids = tf.ragged.map_flat_values(module.table.lookup, tf.strings.split(sentences))
+        return tf.reduce_sum(tf.gather(module.vectors, ids), axis=1)
+
+    module.__call__ = embed
+    module.variables = module.trainable_variables = [module.vectors]
+    tf.saved_model.save(module, str(model / "module"))
+    module.vectors.assign(-module.vectors.numpy())
+    classifier.mkdir()
+    save_file({module.vectors.name: module.vectors.numpy()}, classifier / "encoder.safetensors")
+    position = {word: row for row, word in enumerate(words)}
+    table = module.vectors.numpy()
+    vectors = np.array([sum(table[position.get(word, len(words))] for word in text.split()) for text in texts])
+    variables = [module.vectors.name]
+    return vectors, {"interface": "text_embedding", "pooling": "mean", "variables": variables, "width": WIDTH}
+
+
+def _classifier(
+    folder: Path,
+    description: dict[str, Any],
+    vectors: NDArray[np.float32],
+    rows: pl.DataFrame,
+    generator: np.random.Generator,
+) -> None:
+    folder.mkdir(exist_ok=True)
+    hidden = [8] if description["variables"] else []
+    names = [*(f"dense_{number}" for number in range(len(hidden))), "logits"]
+    head = {}
+    x = vectors.astype(np.float64)
+    for name, fan_in, fan_out in zip(names, [WIDTH, *hidden], [*hidden, len(LABELS)], strict=True):
+        kernel = generator.normal(size=(fan_in, fan_out)).astype(np.float32)
+        # The mean logit of each class is 0, so that every class is predicted somewhere.
+        bias = -(x @ kernel).mean(axis=0).astype(np.float32)
+        head |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
+        x = x @ kernel + bias
+        if name != "logits":
+            x = np.maximum(x, 0)
+    save_file(head, folder / "head.safetensors")
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    predicted = probabilities.argmax(axis=1)
+    assert len(set(predicted)) == len(LABELS)
+    rows.select("key", "label").with_columns(
+        predicted=pl.Series(predicted, dtype=pl.Int32),
+        probabilities=pl.Series(probabilities.tolist(), dtype=pl.List(pl.Float32)),
+    ).write_parquet(folder / "predictions.parquet")
+    mode = "fine_tuning" if description["variables"] else "feature_extraction"
+    shared = {"mode": mode, "labels": LABELS, "hidden": hidden, "activation": "relu", "max_length": MAX_LENGTH}
+    (folder / "classifier.json").write_text(json.dumps(description | shared))
+    truth = rows["label"].to_numpy()
+    matrix = [[int(((truth == true) & (predicted == guess)).sum()) for guess in range(3)] for true in range(3)]
+    figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 15}
+    split = {
+        "rows": len(rows),
+        "loss": 1.25,
+        "accuracy": float((truth == predicted).mean()),
+        "macro_f1": 0.5,
+        "per_class": {label: figures for label in LABELS},
+        "confusion_matrix": matrix,
+    }
+    evaluation = {"train": split, "validation": split, "test": split}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+
+
+class _RandomWeights(dict[str, Any]):
+    """Weights under the names of Hugging Face's BertModel, made up when they are asked for."""
+
+    def __init__(self, config: Any, generator: np.random.Generator) -> None:
+        self._config, self._generator = config, generator
+
+    def __missing__(self, name: str) -> NDArray[np.float32]:
+        config = self._config
+        if name.endswith("LayerNorm.weight"):
+            return np.ones(config.hidden_size, np.float32)
+        rows = {
+            "embeddings.word_embeddings.weight": config.vocab_size,
+            "embeddings.position_embeddings.weight": config.max_position_embeddings,
+            "embeddings.token_type_embeddings.weight": config.type_vocab_size,
+        }
+        wide_out = ".intermediate.dense." in name
+        wide_in = name.endswith(".output.dense.weight") and ".attention." not in name
+        out = rows.get(name, config.intermediate_size if wide_out else config.hidden_size)
+        width = config.intermediate_size if wide_in else config.hidden_size
+        shape = (out, width) if name.endswith(".weight") else (out,)
+        return self._generator.normal(scale=0.4, size=shape).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,45 @@
+"""`prefect.yaml` as ops use it: every key is one that Prefect knows, and every deployment registers."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+
+from tests.road.conftest import PREFECT
+
+CHECKOUT = Path(__file__).parents[2]
+CONTENT: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_key_is_known() -> None:
+    # Prefect passes over keys that it does not know, so that a misspelt one would go unnoticed.
+    assert set(CONTENT) <= set(PrefectYamlModel.model_fields) | {"name", "prefect-version"}
+    for deployment in CONTENT["deployments"]:
+        assert set(deployment) <= set(DeploymentConfig.model_fields)
+        assert set(deployment["work_pool"]) <= set(WorkPoolConfig.model_fields)
+
+
+@pytest.mark.slow
+def test_every_deployment_registers(prefect_server: dict[str, str]) -> None:
+    def prefect(*arguments: str) -> str:
+        result = subprocess.run(
+            [PREFECT, "--no-prompt", *arguments],
+            env=os.environ | prefect_server,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    for pool in {deployment["work_pool"]["name"] for deployment in CONTENT["deployments"]}:
+        prefect("work-pool", "create", pool, "--type", "process")
+    prefect("deploy", "--all")
+    listing = prefect("deployment", "ls")
+    for deployment in CONTENT["deployments"]:
+        assert deployment["name"] in listing
