@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
-
 from tests.preprocess.conftest import RAW_SCHEMA, Row, Run, sound_rows
 
 MAP = {"0": "sincere", "1": "insincere"}
@@ -80,7 +79,7 @@ def test_given_splits_are_respected(run: Run) -> None:
 
 def test_a_missing_validation_split_is_cut_out_of_train(run: Run) -> None:
     rows: list[Row] = [
-        (text, label, "test" if number % 3 else "train") for number, (text, label) in enumerate(sound_rows(300))
+        (text, label, "test" if number % 3 else "train") for number, (text, label, *_) in enumerate(sound_rows(300))
     ]
     outcome = run(rows, given="train test")
     assert outcome.facts.test == 200

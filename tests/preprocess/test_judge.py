@@ -2,7 +2,6 @@ import pytest
 
 from schemas.rows import Reason
 from tasks.preprocess.judge import judge
-
 from tests.preprocess.conftest import Row, raw_table
 
 LABELS = {"0": "sincere", "1": "insincere", "one": "insincere"}

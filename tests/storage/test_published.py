@@ -66,7 +66,7 @@ def test_checkout_verifies_the_files_that_are_asked_for(place: Place) -> None:
     place.forget_mirror()
     place.overwrite(f"models/questions/{version}/saved_model.pb", b"other")
     model.checkout(version, only=lambda path: path == "vocab.txt")
-    with pytest.raises(CorruptArtifact, match="saved_model.pb"):
+    with pytest.raises(CorruptArtifact, match=r"saved_model\.pb"):
         model.checkout(version)
 
 

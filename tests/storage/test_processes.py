@@ -1,0 +1,182 @@
+"""Several processes on one store, and processes that are killed in the middle."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hubtune.storage import Artifact, PublishedModel, Store
+from tests.storage.conftest import Place
+from tests.storage.content import FILES, PRODUCER, Facts, contents, fill, put
+from tests.storage.processes import await_ready, release, start
+
+# Many small files, so that a process can be killed between any two of them.
+MANY = {f"shard-{number:03}": bytes([number]) * 20_000 for number in range(120)}
+
+
+def test_two_processes_put_the_same(place: Place) -> None:
+    folder = fill(place.folder / "content", MANY)
+    workers = [start("put", place.root, str(folder)) for _ in range(2)]
+    await_ready(*workers)
+    first, second = release(*workers)
+    assert first == second
+    assert [name for name in place.names() if name.endswith("manifest.json")] == [
+        f"artifacts/model/{first}/manifest.json"
+    ]
+    assert contents(place.open().checkout(Artifact(kind="model", digest=first, uri=""))) == MANY
+    assert hidden(place) == []
+
+
+def test_two_processes_publish_the_same(place: Place) -> None:
+    workers = [start("publish", place.root) for _ in range(2)]
+    await_ready(*workers)
+    assert release(*workers) == ["1", "1"]
+    assert PublishedModel(place.open(), "questions").versions() == [1]
+    assert contents(PublishedModel(place.open(), "questions").checkout(1)) == FILES
+
+
+def test_processes_that_publish_different_releases_get_different_numbers(place: Place) -> None:
+    workers = [start("publish-own", place.root, text) for text in "abc"]
+    await_ready(*workers)
+    assert sorted(release(*workers)) == ["1", "2", "3"]
+    model = PublishedModel(place.open(), "questions")
+    assert model.versions() == [1, 2, 3]
+    assert {contents(model.checkout(version))["saved_model.pb"] for version in (1, 2, 3)} == {b"a", b"b", b"c"}
+
+
+def test_threads_put_and_read_at_once(place: Place) -> None:
+    store = place.open()
+    results: list[dict[str, bytes]] = []
+
+    def work() -> None:
+        results.append(contents(store.checkout(put(store, FILES))))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [FILES] * 6
+
+
+def test_a_process_killed_while_it_puts_into_a_folder(in_folder: Place) -> None:
+    folder = fill(in_folder.folder / "content", MANY)
+    started = time.monotonic()
+    digest = in_folder.open().put("elsewhere", folder, producer=PRODUCER, facts=Facts()).digest
+    duration = time.monotonic() - started
+    chance = random.Random(7)
+    workers = [start("put", in_folder.root, str(folder)) for _ in range(6)]
+    await_ready(*workers)
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        time.sleep(chance.uniform(0, 1.2 * duration))
+        kill(worker)
+        for path in (Path(in_folder.root) / "artifacts/model").glob("[!.]*"):
+            assert in_folder.open().is_whole(Artifact(kind="model", digest=path.name, uri=""))
+    artifact = in_folder.open().put("model", folder, producer=PRODUCER, facts=Facts())
+    assert artifact.digest != digest  # the kind is part of the address
+    assert contents(in_folder.open().checkout(artifact)) == MANY
+
+
+@pytest.mark.parametrize("writes", [0, 1, 4, 5])
+def test_a_process_killed_while_it_puts_into_a_bucket(in_bucket: Place, writes: int) -> None:
+    """Killed when its n-th write arrives; 4 files and the manifest are written."""
+    store = in_bucket.open()
+    with store.scratch() as folder:
+        fill(folder)
+        worker = start("put", in_bucket.root, str(folder))
+        await_ready(worker)
+        kill_at(in_bucket, worker, "POST /upload", writes)
+    assert store.collection("all") == []
+    manifests = [name for name in in_bucket.names() if name.endswith("manifest.json")]
+    assert len(manifests) == (1 if writes == 5 else 0)
+    assert put(store) == put(store)
+    assert contents(store.checkout(put(store))) == FILES
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 4, 5])
+def test_a_publisher_killed_in_a_bucket(in_bucket: Place, writes: int) -> None:
+    """Killed when its n-th write arrives: the claim, 4 copies, the manifest."""
+    worker = start("publish", in_bucket.root)
+    await_ready(worker)
+    kill_at(in_bucket, worker, "POST", writes)
+    store = in_bucket.open()
+    model = PublishedModel(store, "questions")
+    assert model.versions() == []
+    # When the claim was cut off, the first number is still free; else it belongs to the release whose claim it is.
+    assert model.publish(put(store, {"saved_model.pb": b"other"}, kind="release")) == (1 if writes == 0 else 2)
+    assert model.publish(put(store, kind="release")) == (2 if writes == 0 else 1)
+    assert model.versions() == [1, 2]
+
+
+def test_a_publisher_killed_in_a_folder(in_folder: Place) -> None:
+    store = in_folder.open()
+    own = put(store, kind="release")
+    chance = random.Random(3)
+    workers = [start("publish", in_folder.root) for _ in range(4)]
+    await_ready(*workers)
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        time.sleep(chance.uniform(0, 0.02))
+        kill(worker)
+        for version in PublishedModel(store, "questions").versions():
+            assert contents(PublishedModel(store, "questions").checkout(version)) == FILES
+    assert PublishedModel(store, "questions").publish(own) == 1
+    assert PublishedModel(store, "questions").versions() == [1]
+
+
+def test_leftovers_of_killed_processes_are_removed(in_folder: Place) -> None:
+    store = in_folder.open()
+    put(store, {"a": b"1"})
+    parent = Path(in_folder.root) / "artifacts/model"
+    for name, age in ((".put-old", 2), (".broken-old", 2), (".put-young", 0)):
+        fill(parent / name)
+        moment = time.time() - age * 24 * 3600
+        os.utime(parent / name, (moment, moment))
+    put(store, {"a": b"2"})
+    assert hidden(in_folder) == [".put-young"]
+
+
+def hidden(place: Place) -> list[str]:
+    if place.fake:
+        return []
+    return sorted(path.name for path in Path(place.root).rglob(".*") if not path.name.startswith(".lock-"))
+
+
+def kill(worker: subprocess.Popen[str]) -> None:
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+
+
+def kill_at(place: Place, worker: subprocess.Popen[str], request: str, count: int) -> None:
+    """Let a worker begin, and kill it when it sends the request for the (count + 1)-th time, before it is served."""
+    assert place.fake is not None
+    assert worker.stdin is not None
+    lock, seen = threading.Lock(), 0
+
+    def before(arrived: str) -> None:
+        nonlocal seen
+        if arrived.startswith(request):
+            with lock:
+                seen += 1
+                if seen == count + 1:
+                    worker.kill()
+                if seen > count:
+                    worker.wait()
+                    raise ConnectionError  # what arrives with the process's death is not served
+
+    place.fake.before = before
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    worker.communicate(timeout=60)
+    place.fake.before = lambda arrived: None
+    assert Store.open(place.root).root == place.root
