@@ -30,7 +30,7 @@ DEFAULT_RECIPE = Recipe()
 
 @flow(
     name="Retrain",
-    flow_run_name="{recipe.name}",
+    flow_run_name="{recipe.name}, {recipe.train.mode}",
     description=__doc__,
     persist_result=False,
     result_serializer="json",
@@ -82,7 +82,7 @@ def _report(
     metrics = ClassifierFacts.model_validate(made["retrain"].facts).metrics if "retrain" in made else {}
     latest = PublishedModel(Store.open(), str(recipe.name)).latest() if version is not None else None
     return RunReport(
-        run=str(flow_run.name),
+        run=str(flow_run.id),
         state="Failed" if error else "Completed",
         model=str(recipe.name),
         version=version,

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hubtune.errors import HubtuneError, WorkerDied, from_json
+from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, from_json
 from hubtune.progress import Say
 
 Work = Callable[[dict[str, Any], Say], dict[str, Any]]
@@ -43,7 +43,8 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
 
     Raises:
         HubtuneError: of the same class as raised in the child.
-        WorkerDied: the child ended without an answer, or did not end in time.
+        WorkerDied: the child was killed, crashed, or did not end in time.
+        UnexpectedFailure: the child failed with an error that is not of hubtune's family.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", module],
@@ -84,7 +85,7 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         for pipe in (child.stdin, child.stdout, child.stderr):
             pipe.close()
     if answer is None:
-        raise _died(module, child.returncode, timed_out, timeout_seconds, "".join(last_words))
+        raise _ended(module, child.returncode, timed_out, timeout_seconds, "".join(last_words).strip())
     if "error" in answer:
         raise from_json(answer["error"])
     result: dict[str, Any] = answer["result"]
@@ -122,13 +123,20 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
-def _died(module: str, status: int, timed_out: bool, timeout_seconds: float, last_words: str) -> WorkerDied:
+def _ended(
+    module: str, status: int, timed_out: bool, timeout_seconds: float, last_words: str
+) -> WorkerDied | UnexpectedFailure:
+    where = f"python -m {module}"
     if timed_out:
-        cause, remedy = f"did not end within {timeout_seconds:.0f} s", "run again; on a slow machine, raise the timeout"
-    elif status == -signal.SIGKILL:
-        cause = "was killed"
+        what = f"the process for {module} did not end within {timeout_seconds:.0f} s"
+        return WorkerDied(what, where=where, remedy="run again; on a slow machine, raise the task's timeout")
+    if status == -signal.SIGKILL:
         remedy = "most often memory ran out: give the worker more, or lower train.batch_size; then run again"
-    else:
-        cause, remedy = f"ended with status {status} and no answer", "see its last words above; then run again"
-    tail = f"\n{last_words.strip()}" if last_words.strip() else ""
-    return WorkerDied(f"the process for {module} {cause}{tail}", where=f"python -m {module}", remedy=remedy)
+        return WorkerDied(f"the process for {module} was killed", where=where, remedy=remedy)
+    if status < 0:
+        what = f"the process for {module} crashed: {signal.Signals(-status).name}"
+        return WorkerDied(f"{what}\n{last_words}".strip(), where=where, remedy="run again; see its last words above")
+    # The cause first: the last line of a traceback. Trying again would end the same way.
+    cause = (last_words.splitlines() or ["it said nothing"])[-1]
+    what = f"the process for {module} failed: {cause}\n{last_words}"
+    return UnexpectedFailure(what, where=where, remedy="this is a bug, or the environment is broken: try `make setup`")

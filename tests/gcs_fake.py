@@ -146,7 +146,7 @@ class GcsFake:
     ) -> None:
         """Let the next `times` requests fail whose method and unquoted target (path?query) match the expressions.
 
-        With `each`, the first request of every kind (method and target) fails, without end.
+        With `each`, every request that is made fails at its first attempt, however many there are.
         """
         with self.lock:
             self._faults.append(Fault(kind, method, target, times, status, seconds, each))
@@ -176,11 +176,11 @@ class GcsFake:
         stored.content = content
         stored.md5 = {"new": _md5(content), "old": stored.md5, "none": None}[md5]
 
-    def fault_for(self, method: str, target: str) -> Fault | None:
+    def fault_for(self, method: str, target: str, body: bytes) -> Fault | None:
         """The fault that a request runs into, counted as done."""
         with self.lock:
             for fault in self._faults:
-                request = f"{method} {target}"
+                request = f"{method} {re.sub('upload_id=[^&]*', '', target)} {hash(body)}"
                 if not (re.fullmatch(fault.method, method) and re.search(fault.target, target)):
                     continue
                 if fault.each and request not in fault.seen:
@@ -441,7 +441,7 @@ class _Handler(BaseHTTPRequestHandler):
         target = unquote(self.path)
         self.fake.requests.append(f"{self.command} {target}")
         self.fake.before(f"{self.command} {target}")
-        fault = self.fake.fault_for(self.command, target)
+        fault = self.fake.fault_for(self.command, target, body)
         kind = fault.kind if fault else None
         if fault and kind == "stall":
             self.fake.stopping.wait(fault.seconds)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hubtune.errors import UnsupportedModel, WorkerDied
+from hubtune.errors import UnexpectedFailure, UnsupportedModel, WorkerDied
 from tasks.fresh_process import run_in_fresh_process
 
 CHILD = """
@@ -55,7 +55,7 @@ def test_an_error_of_the_family_keeps_its_class(child: str) -> None:
 
 
 def test_a_bug_shows_its_traceback(child: str) -> None:
-    with pytest.raises(WorkerDied, match="ValueError: a bug"):
+    with pytest.raises(UnexpectedFailure, match="failed: ValueError: a bug\nTraceback"):
         run_in_fresh_process(child, {"do": "crash"}, lambda _: None, timeout_seconds=60)
 
 

@@ -97,7 +97,7 @@ def _check_sources(recipe: "Recipe") -> None:
 
 def _print(report: "RunReport", console: Console) -> None:
     console.print()
-    console.print(f"[bold]Run {report.run}[/bold]: {report.state} after {report.seconds:.1f} s")
+    console.print(f"[bold]{report.state}[/bold] after {report.seconds:.1f} s (run {report.run})")
     tasks = Table("Task", "State", "Seconds")
     tasks.columns[2].justify = "right"
     for task in report.tasks:

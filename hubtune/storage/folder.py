@@ -166,7 +166,8 @@ class Folder:
         except OSError as error:
             raise _unavailable(error, "write", target) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def _renamed(temporary: Path, target: Path) -> bool:

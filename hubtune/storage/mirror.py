@@ -91,7 +91,8 @@ class Mirror:
                     shutil.rmtree(target)
                 temporary.replace(target)
             finally:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
 
         for entry in entries:  # not even until it is replaced may another reader find what is corrupt
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):

@@ -12,23 +12,21 @@ from hubtune.inference.tokenizer import WordPieceSettings
 from hubtune.progress import Say
 from tasks.download_model.bert_encoder import BertConfig, build_encoder
 from tasks.download_model.bert_preprocessor import build_preprocessor
+from tasks.download_model.inspect_model import inspect
 from tasks.download_model.saved_model_bytes import save_reproducibly
 from tasks.fresh_process import serve
-
-CONVERTER_VERSION = 1
-"""Raised whenever the converter begins to write other bytes for the same source."""
 
 
 def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Convert one model.
 
     Args:
-        request: `source`, a folder with config.json, tokenizer_config.json, vocab.txt and model.safetensors;
-            `encoder` and `preprocessor`, the folders to write.
+        request: `source`, a folder with config.json, tokenizer_config.json, vocab.txt and model.safetensors; `folder`,
+            where `encoder/`, `preprocessor/` and `tokenizer/` are written.
         say: takes progress lines.
 
     Returns:
-        An empty object.
+        What the inspection finds out about the model, as for any other that arrives.
 
     Raises:
         UnsupportedModel: a BERT variant whose computation is another one.
@@ -40,11 +38,22 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
     _check(config, source)
     lower_case = json.loads((source / "tokenizer_config.json").read_bytes()).get("do_lower_case", True)
     settings = WordPieceSettings(case="lower" if lower_case else "keep", longest_word_unit="characters")
+    encoder, preprocessor = (Path(request["folder"], name) for name in ("encoder", "preprocessor"))
     say(f"Converting {config.num_hidden_layers} layers, {config.hidden_size} wide, to a SavedModel")
-    save_reproducibly(build_encoder(config, load_file(source / "model.safetensors")), Path(request["encoder"]))
+    save_reproducibly(build_encoder(config, load_file(source / "model.safetensors")), encoder)
     say("Converting the tokenizer to a SavedModel")
-    save_reproducibly(build_preprocessor(source / "vocab.txt", settings), Path(request["preprocessor"]))
-    return {}
+    save_reproducibly(build_preprocessor(source / "vocab.txt", settings), preprocessor)
+    say("Inspecting the converted model")
+    return inspect(
+        {
+            "model": str(encoder),
+            "source": str(source),
+            "preprocessor": str(preprocessor),
+            "preprocessor_source": str(source),
+            "tokenizer": str(Path(request["folder"], "tokenizer")),
+        },
+        say,
+    )
 
 
 def _check(config: BertConfig, source: Path) -> None:

@@ -1,5 +1,6 @@
 """Feature extraction: the encoder stays as it is, and a head is trained on its text vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,17 @@ from schemas.recipe import TrainRecipe
 from tasks.retrain.evaluate import Evaluation, evaluate
 from tasks.retrain.fit import Epoch, TrainingState, fit, require_finite
 from tasks.retrain.head import Head
+from tasks.retrain.loss import weighted_cross_entropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.schedule import learning_rates
+from tasks.retrain.tensorflow_setup import Tensor
 
 # Steps inside one call of TensorFlow: enough that the call costs nothing, few enough for live progress.
-_STEPS_PER_CALL = 1024
+_STEPS_PER_CALL = 512
 
 
 @dataclass(frozen=True)
-class Vectors:
+class Embedded:
     """Text vectors and classes of one split: float32[n, width], int32[n]."""
 
     vectors: npt.NDArray[np.float32]
@@ -26,10 +29,10 @@ class Vectors:
 
 
 def train_head(
-    train: Vectors,
-    validation: Vectors,
+    train: Embedded,
+    validation: Embedded,
     labels: list[str],
-    weights: npt.NDArray[np.float32],
+    class_weight: npt.NDArray[np.float32],
     recipe: TrainRecipe,
     say: Say,
 ) -> tuple[Head, list[Epoch]]:
@@ -39,41 +42,90 @@ def train_head(
         train: the training split.
         validation: the split that early stopping watches.
         labels: class names in class order.
-        weights: float32[classes], the weight of each class in the loss.
-        recipe: the head's layers, epochs, rates.
+        class_weight: float32[classes], the weight of each class in the loss.
+        recipe: a complete train section.
         say: takes progress lines.
 
     Returns:
-        The head with the best weights, taking vectors as they come from the encoder; and the history.
+        The head with its best weights, which takes vectors as the encoder gives them; and the history.
+
+    Raises:
+        TrainingFailed: the loss is not a number.
     """
     import tensorflow as tf
 
-    # Each dimension to mean 0 and deviation 1; folded into the first layer when training is over.
+    assert recipe.epochs and recipe.learning_rate and recipe.hidden is not None and recipe.warmup_fraction is not None
+    # Dimensions of very different scale learn at very different speed: each is brought to mean 0 and deviation 1. The
+    # first layer takes that over when training is done.
     mean, deviation = train.vectors.mean(axis=0), train.vectors.std(axis=0) + 1e-6
-    features = tf.constant((train.vectors - mean) / deviation)
-    truth, class_weight = tf.constant(train.labels), tf.constant(weights)
     held_out = tf.constant((validation.vectors - mean) / deviation)
-
-    width, hidden = train.vectors.shape[1], recipe.hidden or []
-    head = Head(width, hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=False)
+    width = train.vectors.shape[1]
+    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=False)
     optimizer = AdamW(head.variables, recipe.weight_decay)
-    rows, batch = len(train.labels), recipe.batch_size
-    steps_per_epoch = -(-rows // batch)
-    assert recipe.epochs is not None
-    assert recipe.learning_rate is not None
-    rates = learning_rates(recipe.epochs * steps_per_epoch, recipe.learning_rate, recipe.warmup_fraction or 0.0)
+    run_steps = _compile_steps(
+        head,
+        optimizer,
+        tf.constant((train.vectors - mean) / deviation),
+        tf.constant(train.labels),
+        tf.constant(class_weight),
+    )
+    rows, batch_size = len(train.labels), recipe.batch_size
+    steps = -(-rows // batch_size)
+    rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None]), tf.TensorSpec([], tf.int64)])  # fmt: skip
-    def run_steps(order, step_rates, first_step):  # type: ignore
-        losses = tf.TensorArray(tf.float32, size=tf.shape(order)[0])
-        for step in tf.range(tf.shape(order)[0]):
+    def run_epoch(epoch: int) -> tuple[float, float]:
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(rows)
+        epoch_rates = rates[epoch * steps : (epoch + 1) * steps]
+        progress = Progress(say, f"Epoch {epoch + 1}", rows, "rows")
+        total = 0.0
+        for first, batches in _calls(order, batch_size):
+            losses = run_steps(batches, epoch_rates[first : first + len(batches)], epoch * steps + first).numpy()
+            require_finite(losses, epoch, first, epoch_rates)
+            total += float(losses.astype(np.float64).sum()) * batches.shape[1]
+            progress.advance(batches.size)
+        return total / rows, float(epoch_rates[-1])
+
+    def validate() -> Evaluation:
+        return evaluate(head.logits(held_out).numpy(), validation.labels, labels)
+
+    state = TrainingState(head.variables, optimizer)
+    history = fit(
+        state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say
+    )
+    head.standardise_input(mean, deviation)
+    return head, history
+
+
+def _compile_steps(
+    head: Head, optimizer: AdamW, vectors: Tensor, labels: Tensor, class_weight: Tensor
+) -> Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor]:
+    """Training steps as one TensorFlow function: a Python call for each step would take longer than the step."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None]), tf.TensorSpec([], tf.int64)]
+
+    @tf.function(input_signature=signature)
+    def run_steps(batches: Tensor, rates: Tensor, first_step: Tensor) -> Tensor:
+        losses = tf.TensorArray(tf.float32, size=tf.shape(batches)[0])
+        for number in tf.range(tf.shape(batches)[0]):
+            rows = batches[number]
+            truth = tf.gather(labels, rows)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(head.variables)
-                chosen = tf.gather(truth, order[step])
-                logits = head.logits(tf.gather(features, order[step]), first_step + tf.cast(step, tf.int64))
-                losses_ = tf.nn.sparse_softmax_cross_entropy_with_logits(chosen, logits)
-                loss = tf.reduce_mean(losses_ * tf.gather(class_weight, chosen))
-            optimizer.apply(tape.gradient(loss, head.variables), step_rates[step])
-            losses = losses.write(step, loss)
+                logits = head.logits(tf.gather(vectors, rows), first_step + tf.cast(number, tf.int64))
+                loss = weighted_cross_entropy(logits, truth, class_weight)
+            optimizer.apply(tape.gradient(loss, head.variables), rates[number])
+            losses = losses.write(number, loss)
         return losses.stack()
-    return head, []
+
+    compiled: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor] = run_steps
+    return compiled
+
+
+def _calls(order: npt.NDArray[np.int64], batch_size: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """An epoch's batches, stacked in calls: (first step, int64[steps, batch_size]); the rest is a call by itself."""
+    full = len(order) // batch_size
+    batches = order[: full * batch_size].reshape(full, batch_size)
+    calls = [(first, batches[first : first + _STEPS_PER_CALL]) for first in range(0, full, _STEPS_PER_CALL)]
+    rest = order[full * batch_size :]
+    return [*calls, (full, rest[None, :])] if len(rest) else calls

@@ -89,7 +89,8 @@ def fit(
         validation = validate().metrics
         state.epoch += 1
         history.append(Epoch(state.epoch, learning_rate, train_loss, validation))
-        require_finite(validation.loss, "validation loss", f"epoch {state.epoch}", learning_rate)
+        if not np.isfinite(validation.loss):
+            raise diverged("validation loss", validation.loss, f"the end of epoch {state.epoch}", learning_rate)
         best = best_epoch(history)
         if best == state.epoch:
             best_weights = state.weights()
@@ -110,22 +111,33 @@ def best_epoch(history: list[Epoch]) -> int:
     return min(history, key=lambda entry: entry.validation.loss).epoch
 
 
-def require_finite(loss: float, what: str, where: str, learning_rate: float) -> None:
+def require_finite(
+    losses: npt.NDArray[np.float32], epoch: int, first: int, rates: npt.NDArray[np.float32]
+) -> None:
     """Stop a run that has diverged.
 
     Args:
-        loss: the loss.
-        what: which loss it is.
-        where: at which step or epoch.
-        learning_rate: at that place.
+        losses: float32[n], the training losses of consecutive steps.
+        epoch: their epoch, counted from 0.
+        first: the first one's step within the epoch, counted from 0.
+        rates: the learning rate of each step of the epoch.
 
     Raises:
-        TrainingFailed: the loss is infinite or not a number.
+        TrainingFailed: one of the losses is infinite or not a number.
     """
-    if np.isfinite(loss):
-        return
-    raise TrainingFailed(
-        f"the {what} is {loss} at {where}, with a learning rate of {learning_rate:.3g}",
+    for step in np.flatnonzero(~np.isfinite(losses))[:1]:
+        raise diverged(
+            "training loss",
+            float(losses[step]),
+            f"step {first + step + 1} of epoch {epoch + 1}",
+            float(rates[first + step]),
+        )
+
+
+def diverged(what: str, loss: float, when: str, learning_rate: float) -> TrainingFailed:
+    """The error of a run whose loss is not a number any more."""
+    return TrainingFailed(
+        f"the {what} is {loss} at {when}, where the learning rate is {learning_rate:.3g}",
         where="train.learning_rate",
         remedy="lower train.learning_rate (5e-5 suits fine-tuning, 1e-3 a head), or raise train.warmup_fraction",
     )

@@ -67,7 +67,9 @@ def test_no_texts_no_answers(classifier: Classifier) -> None:
     assert classifier.probabilities([]).shape == (0, 3)
 
 
-@pytest.mark.parametrize("text", ["", " \t\n", "\u200b", "\ud800", "fine " * 50_000, "x" * 100_000, "\0", "[SEP] [CLS]"])
+@pytest.mark.parametrize(
+    "text", ["", " \t\n", "\u200b", "\ud800", "fine " * 50_000, "x" * 100_000, "\0", "[SEP] [CLS]"]
+)
 def test_awkward_texts_get_an_answer(classifier: Classifier, text: str) -> None:
     probabilities = classifier.probabilities([text])
     assert probabilities.shape == (1, 3)

@@ -50,9 +50,9 @@ def main(folder: Path) -> None:
     for kind in ("fine_tuning", "feature_extraction", "no_onnx_counterpart"):
         vectors, description = _bert(folder / kind / "model", folder / kind / "classifier", kind, texts, generator)
         _classifier(folder / kind / "classifier", description, vectors, table, generator)
-    kind = folder / "text_embedding"
-    vectors, description = _text_embedding(kind / "model", kind / "classifier", texts, generator)
-    _classifier(kind / "classifier", description, vectors, table, generator)
+    model, classifier = folder / "text_embedding" / "model", folder / "text_embedding" / "classifier"
+    vectors, description = _text_embedding(model, classifier, texts, generator)
+    _classifier(classifier, description, vectors, table, generator)
 
 
 def _bert(
@@ -63,7 +63,8 @@ def _bert(
     from tasks.download_model import bert_encoder
     from tasks.download_model.bert_preprocessor import build_preprocessor
 
-    pieces = sorted({character for text in [*texts, *map(normalise, AWKWARD_TEXTS.values())] for character in text.lower()} - {" "})
+    characters = "".join([*texts, *map(normalise, AWKWARD_TEXTS.values())]).lower()
+    pieces = sorted(set(characters) - {" "})
     words = sorted({word.strip("?!,.-") for text in texts for word in text.lower().split()} - {""} - set(pieces))
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *pieces, *(f"##{piece}" for piece in pieces), *words]
     settings = WordPieceSettings(case="lower", longest_word_unit="characters")
@@ -153,7 +154,7 @@ def _classifier(
     folder.mkdir(exist_ok=True)
     hidden = [8] if description["variables"] else []
     names = [*(f"dense_{number}" for number in range(len(hidden))), "logits"]
-    head = {}
+    head: dict[str, NDArray[np.float32]] = {}
     x = vectors.astype(np.float64)
     for name, fan_in, fan_out in zip(names, [WIDTH, *hidden], [*hidden, len(LABELS)], strict=True):
         kernel = generator.normal(size=(fan_in, fan_out)).astype(np.float32)
@@ -183,7 +184,7 @@ def _classifier(
         "loss": 1.25,
         "accuracy": float((truth == predicted).mean()),
         "macro_f1": 0.5,
-        "per_class": {label: figures for label in LABELS},
+        "per_class": dict.fromkeys(LABELS, figures),
         "confusion_matrix": matrix,
     }
     evaluation = {"train": split, "validation": split, "test": split}

@@ -2,28 +2,24 @@
 
 import os
 import random
-import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from hubtune.storage import Artifact, PublishedModel, Store
+from hubtune.storage import Artifact, PublishedModel
 from tests.storage.conftest import Place
 from tests.storage.content import FILES, PRODUCER, Facts, contents, fill, put
-from tests.storage.processes import await_ready, release, start
+from tests.storage.processes import Worker, publish, put_folder, start, together
 
 # Many small files, so that a process can be killed between any two of them.
-MANY = {f"shard-{number:03}": bytes([number]) * 20_000 for number in range(120)}
+MANY = {f"shard-{number:03}": bytes([number]) * 20_000 for number in range(60)}
 
 
 def test_two_processes_put_the_same(place: Place) -> None:
     folder = fill(place.folder / "content", MANY)
-    workers = [start("put", place.root, str(folder)) for _ in range(2)]
-    await_ready(*workers)
-    first, second = release(*workers)
+    first, second = together(*[start(put_folder, place.root, str(folder)) for _ in range(2)])
     assert first == second
     assert [name for name in place.names() if name.endswith("manifest.json")] == [
         f"artifacts/model/{first}/manifest.json"
@@ -33,17 +29,14 @@ def test_two_processes_put_the_same(place: Place) -> None:
 
 
 def test_two_processes_publish_the_same(place: Place) -> None:
-    workers = [start("publish", place.root) for _ in range(2)]
-    await_ready(*workers)
-    assert release(*workers) == ["1", "1"]
+    assert together(*[start(publish, place.root, "graph") for _ in range(2)]) == ["1", "1"]
     assert PublishedModel(place.open(), "questions").versions() == [1]
     assert contents(PublishedModel(place.open(), "questions").checkout(1)) == FILES
 
 
 def test_processes_that_publish_different_releases_get_different_numbers(place: Place) -> None:
-    workers = [start("publish-own", place.root, text) for text in "abc"]
-    await_ready(*workers)
-    assert sorted(release(*workers)) == ["1", "2", "3"]
+    workers = [start(publish, place.root, text) for text in "abc"]
+    assert sorted(together(*workers)) == ["1", "2", "3"]
     model = PublishedModel(place.open(), "questions")
     assert model.versions() == [1, 2, 3]
     assert {contents(model.checkout(version))["saved_model.pb"] for version in (1, 2, 3)} == {b"a", b"b", b"c"}
@@ -70,14 +63,11 @@ def test_a_process_killed_while_it_puts_into_a_folder(in_folder: Place) -> None:
     digest = in_folder.open().put("elsewhere", folder, producer=PRODUCER, facts=Facts()).digest
     duration = time.monotonic() - started
     chance = random.Random(7)
-    workers = [start("put", in_folder.root, str(folder)) for _ in range(6)]
-    await_ready(*workers)
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
+    for _ in range(12):
+        worker = start(put_folder, in_folder.root, str(folder))
+        worker.begin()
         time.sleep(chance.uniform(0, 1.2 * duration))
-        kill(worker)
+        worker.kill()
         for path in (Path(in_folder.root) / "artifacts/model").glob("[!.]*"):
             assert in_folder.open().is_whole(Artifact(kind="model", digest=path.name, uri=""))
     artifact = in_folder.open().put("model", folder, producer=PRODUCER, facts=Facts())
@@ -91,8 +81,7 @@ def test_a_process_killed_while_it_puts_into_a_bucket(in_bucket: Place, writes: 
     store = in_bucket.open()
     with store.scratch() as folder:
         fill(folder)
-        worker = start("put", in_bucket.root, str(folder))
-        await_ready(worker)
+        worker = start(put_folder, in_bucket.root, str(folder))
         kill_at(in_bucket, worker, "POST /upload", writes)
     assert store.collection("all") == []
     manifests = [name for name in in_bucket.names() if name.endswith("manifest.json")]
@@ -104,8 +93,8 @@ def test_a_process_killed_while_it_puts_into_a_bucket(in_bucket: Place, writes: 
 @pytest.mark.parametrize("writes", [0, 1, 2, 4, 5])
 def test_a_publisher_killed_in_a_bucket(in_bucket: Place, writes: int) -> None:
     """Killed when its n-th write arrives: the claim, 4 copies, the manifest."""
-    worker = start("publish", in_bucket.root)
-    await_ready(worker)
+    put(in_bucket.open(), kind="release")
+    worker = start(publish, in_bucket.root, "graph")
     kill_at(in_bucket, worker, "POST", writes)
     store = in_bucket.open()
     model = PublishedModel(store, "questions")
@@ -120,14 +109,11 @@ def test_a_publisher_killed_in_a_folder(in_folder: Place) -> None:
     store = in_folder.open()
     own = put(store, kind="release")
     chance = random.Random(3)
-    workers = [start("publish", in_folder.root) for _ in range(4)]
-    await_ready(*workers)
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
+    for _ in range(10):
+        worker = start(publish, in_folder.root, "graph")
+        worker.begin()
         time.sleep(chance.uniform(0, 0.02))
-        kill(worker)
+        worker.kill()
         for version in PublishedModel(store, "questions").versions():
             assert contents(PublishedModel(store, "questions").checkout(version)) == FILES
     assert PublishedModel(store, "questions").publish(own) == 1
@@ -152,15 +138,9 @@ def hidden(place: Place) -> list[str]:
     return sorted(path.name for path in Path(place.root).rglob(".*") if not path.name.startswith(".lock-"))
 
 
-def kill(worker: subprocess.Popen[str]) -> None:
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate()
-
-
-def kill_at(place: Place, worker: subprocess.Popen[str], request: str, count: int) -> None:
+def kill_at(place: Place, worker: Worker, request: str, count: int) -> None:
     """Let a worker begin, and kill it when it sends the request for the (count + 1)-th time, before it is served."""
     assert place.fake is not None
-    assert worker.stdin is not None
     lock, seen = threading.Lock(), 0
 
     def before(arrived: str) -> None:
@@ -169,14 +149,12 @@ def kill_at(place: Place, worker: subprocess.Popen[str], request: str, count: in
             with lock:
                 seen += 1
                 if seen == count + 1:
-                    worker.kill()
+                    worker.process.kill()
                 if seen > count:
-                    worker.wait()
-                    raise ConnectionError  # what arrives with the process's death is not served
+                    raise ConnectionError  # what arrives while the process dies is not served
 
     place.fake.before = before
-    worker.stdin.write("\n")
-    worker.stdin.flush()
-    worker.communicate(timeout=60)
+    worker.begin()
+    worker.process.join(60)
     place.fake.before = lambda arrived: None
-    assert Store.open(place.root).root == place.root
+    assert worker.process.exitcode is not None

@@ -11,7 +11,7 @@ from hubtune.storage.files import is_safe_path
 from tests.gcs_fake import GcsFake
 from tests.storage.conftest import Place
 from tests.storage.content import FILES, PRODUCER, Facts, contents, fill, put
-from tests.storage.processes import await_ready, release, start
+from tests.storage.processes import remember, start, together
 
 KEY = task_key("test.make", 1, {}, [])
 
@@ -111,9 +111,7 @@ def test_the_manifest_is_written_last(in_bucket: Place) -> None:
 
 def test_recall_in_another_process(place: Place) -> None:
     assert place.open().recall(KEY) is None
-    worker = start("remember", place.root)
-    await_ready(worker)
-    release(worker)
+    together(start(remember, place.root, KEY.task))
     known = place.open().recall(KEY)
     assert known is not None
     assert contents(place.open().checkout(known["model"])) == FILES

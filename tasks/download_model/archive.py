@@ -1,0 +1,74 @@
+"""Source: a tar archive (tar.gz as TF Hub serves it; any compression that Python reads)."""
+
+import hashlib
+import lzma
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hubtune.errors import UnsafeArchive
+
+# The largest text encoders on TF Hub unpack to 2 to 5 GB and a dozen files. What is far above that is a mistake or a
+# bomb, and would fill the disk.
+MOST_BYTES = 20 * 10**9
+MOST_FILES = 10_000
+
+_REMEDY = "take the model from a source that you trust, or pack it again with `tar -czf model.tar.gz -C FOLDER .`"
+
+
+def unpack(file: Path, folder: Path, handle: str) -> None:
+    """Unpack an archive, of plain files and folders alone.
+
+    Args:
+        file: the archive.
+        folder: where to; it is made.
+        handle: what the user called it, for messages.
+
+    Raises:
+        UnsafeArchive: it is damaged, no tar archive, too large, or holds a link, a device, or a path that leads out
+            of the folder.
+    """
+    folder.mkdir(parents=True)
+    try:
+        with tarfile.open(file) as opened:
+            left, files = MOST_BYTES, 0
+            for member in opened:
+                _check(member, handle)
+                left, files = left - member.size, files + 1
+                if left < 0 or files > MOST_FILES:
+                    limit = f"{MOST_BYTES / 1e9:g} GB" if left < 0 else f"{MOST_FILES} files"
+                    raise UnsafeArchive(f"the archive unpacks to more than {limit}", where=handle, remedy=_REMEDY)
+                opened.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise UnsafeArchive(
+            f"the archive of {file.stat().st_size} bytes is damaged, or no tar archive ({error})",
+            where=handle,
+            remedy=_REMEDY,
+        ) from error
+
+
+def fingerprint(file: Path) -> dict[str, Any]:
+    """What identifies an archive: the hash of its bytes.
+
+    Args:
+        file: the archive.
+
+    Returns:
+        The hash.
+    """
+    with file.open("rb") as stream:
+        return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def _check(member: tarfile.TarInfo, handle: str) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        problem = f"{member.name!r} leads out of the folder that the archive is unpacked into"
+    elif member.issym() or member.islnk():
+        problem = f"{member.name!r} is a link, to {member.linkname!r}"
+    elif not (member.isreg() or member.isdir()):
+        problem = f"{member.name!r} is neither a file nor a folder"
+    else:
+        return
+    raise UnsafeArchive(f"the archive is not safe to unpack: {problem}", where=handle, remedy=_REMEDY)

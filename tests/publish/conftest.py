@@ -1,0 +1,67 @@
+"""Tiny trained classifiers, and releases that were really built from them; once for all tests of the block."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from schemas.handoff import ModelFacts, ReleaseFacts
+from schemas.recipe import Recipe
+
+RECIPE = Recipe.model_validate({"name": "tiny", "train": {"max_length": 24}, "data": {"source": "/home/me/rows.csv"}})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The artifacts that block 5 gets, as folders."""
+
+    model: Path
+    classifier: Path
+    rows: Path
+    facts: ModelFacts
+
+    def build(self, folder: Path) -> "Built":
+        from tasks.publish.release import build_release
+
+        lines: list[str] = []
+        facts = build_release(self.model, self.facts, self.classifier, self.rows, RECIPE, folder, lines.append)
+        return Built(folder, facts, lines, self)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release, and what was said while it was built."""
+
+    folder: Path
+    facts: ReleaseFacts
+    lines: list[str]
+    inputs: Inputs
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    command = [sys.executable, "-m", "tests.publish.tiny_models", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def inputs(tiny: Path, kind: str) -> Inputs:
+    interface = "text_embedding" if kind == "text_embedding" else "bert_encoder"
+    facts = ModelFacts.model_validate(
+        {"interface": interface, "width": 16, "layers": 2, "parameters": 12_345, "trainable": True}
+    )
+    return Inputs(tiny / kind / "model", tiny / kind / "classifier", tiny / "rows", facts)
+
+
+@pytest.fixture(scope="session")
+def fine_tuned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return inputs(tiny, "fine_tuning").build(tmp_path_factory.mktemp("fine_tuned"))
+
+
+@pytest.fixture(scope="session")
+def text_embedding(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return inputs(tiny, "text_embedding").build(tmp_path_factory.mktemp("text_embedding"))

@@ -1,0 +1,65 @@
+"""The model card, and the recipe that is published with it."""
+
+from schemas.handoff import ModelFacts, Split
+from schemas.recipe import Recipe
+from tasks.publish.model_card import CardFacts, model_card
+from tasks.publish.release import shareable
+
+SPLIT = {
+    "rows": 1200,
+    "loss": 0.25,
+    "accuracy": 0.9125,
+    "macro_f1": 0.9,
+    "per_class": {
+        "yes": {"precision": 0.8, "recall": 0.75, "f1": 0.7742, "support": 400},
+        "no | never": {"precision": 1.0, "recall": 0.9, "f1": 0.9474, "support": 800},
+    },
+    "confusion_matrix": [[300, 100], [80, 720]],
+}
+
+
+def card(**train: object) -> str:
+    recipe = Recipe.model_validate({"name": "answers", "data": {"source": "rows.csv"}, "train": train})
+    facts = ModelFacts(interface="bert_encoder", width=384, layers=6, parameters=22_713_216, trainable=True)
+    counts: dict[Split, list[int]] = {"train": [3000, 6000], "validation": [300, 600], "test": [400, 800]}
+    evaluation = {"validation": SPLIT, "test": SPLIT}
+    return model_card(CardFacts(recipe, facts, "onnx", ["yes", "no | never"], evaluation, counts))
+
+
+def test_a_card_tells_what_the_model_is_and_how_good_it_is() -> None:
+    text = card()
+    assert text.startswith("# answers\n")
+    assert "On 1,200 texts that it had not seen it reached 0.912 accuracy and 0.900 macro-F1." in text
+    assert "- Pretrained model: `starter` (bert_encoder; 22.7 million parameters, text vectors 384 wide)" in text
+    assert "| train | 3,000 | 6,000 | 9,000 |" in text
+    assert "| test | 1,200 | 0.9125 | 0.9000 | 0.2500 |" in text
+    assert "| no \\| never | 1.0000 | 0.9000 | 0.9474 | 800 |" in text
+    assert "| yes | 300 | 100 |" in text
+    assert 'Classifier.load("answers")' in text
+    assert "only the first 128 tokens" in text
+
+
+def test_a_card_tells_how_it_was_trained() -> None:
+    assert "feature_extraction (the encoder was kept as it is" in card(mode="feature_extraction", hidden=[256, 64])
+    assert "hidden layers of 256, 64; seed 42" in card(mode="feature_extraction", hidden=[256, 64])
+    assert "fine_tuning (the whole encoder was trained, together with a head; no hidden layer" in card(
+        mode="fine_tuning"
+    )
+
+
+def test_what_belongs_to_one_machine_is_not_published() -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "answers",
+            "model": {"source": "https://me:secret@hub.example/bert/1?token=abc", "preprocessor": "~/models/pre"},
+            "data": {"train": "/home/me/train.csv", "test": "data/test.csv", "validation": "gs://rows/validation.csv"},
+        }
+    )
+    shared = shareable(recipe)
+    assert shared.model.source == "https://hub.example/bert/1"
+    assert shared.model.preprocessor == "pre"
+    assert shared.data.train == "train.csv"
+    assert shared.data.test == "data/test.csv"
+    assert shared.data.validation == "gs://rows/validation.csv"
+    assert shared.train == recipe.train
+    assert shareable(Recipe.model_validate({})) == Recipe.model_validate({})

@@ -1,0 +1,140 @@
+"""Releases that are really built: exported, proven, loaded without what they were made from."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from hubtune.inference import Classifier
+from schemas.recipe import Recipe
+from tasks.fresh_process import run_in_fresh_process
+from tests.inference.awkward_texts import AWKWARD_TEXTS
+from tests.publish.conftest import Built
+from tests.publish.tiny_models import LABELS
+
+pytestmark = pytest.mark.slow
+
+# Answers texts with nothing but TensorFlow and TensorFlow Text, as TensorFlow Serving would.
+PLAIN_TENSORFLOW = """
+import json, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("hubtune", "tasks", "schemas", "tensorflow_hub"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+import tensorflow as tf, tensorflow_text
+texts = json.load(sys.stdin)
+signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+def answer(texts):
+    outputs = signature(text=tf.constant(texts, tf.string, [len(texts)]))
+    assert sorted(outputs) == ["label", "probabilities"]
+    return {"label": [label.decode() for label in outputs["label"].numpy()],
+            "probabilities": outputs["probabilities"].numpy().tolist()}
+print(json.dumps([answer(texts), answer(texts[:1]), answer([])]))
+"""
+
+
+def in_plain_tensorflow(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-c", PLAIN_TENSORFLOW, str(folder)]
+    ended = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    answers: list[dict[str, Any]] = json.loads(ended.stdout)
+    return answers
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_release_holds_what_the_contract_says(fine_tuned: Built) -> None:
+    assert sorted(files(fine_tuned.folder)) == [
+        "README.md",
+        "assets/labels.json",
+        "assets/vocab.txt",
+        "classifier.json",
+        "metrics.json",
+        "model.onnx",
+        "recipe.yaml",
+        "saved_model.pb",
+        "tokenizer/vocab.txt",
+        "tokenizer/wordpiece.json",
+        "variables/variables.data-00000-of-00001",
+        "variables/variables.index",
+    ]
+    assert fine_tuned.facts.engine == "onnx"
+    assert fine_tuned.facts.name == "tiny"
+    assert fine_tuned.facts.labels == LABELS
+    assert fine_tuned.facts.metrics["test"].rows == 45
+    assert json.loads((fine_tuned.folder / "assets/labels.json").read_text()) == LABELS
+    recipe = yaml.safe_load((fine_tuned.folder / "recipe.yaml").read_text())
+    assert Recipe.model_validate(recipe).train.max_length == 24
+    metrics = json.loads((fine_tuned.folder / "metrics.json").read_text())
+    assert metrics["proof"] == {"saved_model": {"rows": 45, "ties": 0}, "onnx": {"rows": 45, "ties": 0}}
+    assert metrics["evaluation"]["test"]["loss"] == 1.25
+
+
+def test_progress_tells_of_both_proofs(fine_tuned: Built) -> None:
+    said = "\n".join(fine_tuned.lines)
+    assert "SavedModel proven: all 45 test texts" in said
+    assert "ONNX model proven: all 45 test texts" in said
+
+
+def test_the_published_model_answers_as_was_evaluated(fine_tuned: Built) -> None:
+    texts = pl.read_parquet(fine_tuned.inputs.rows / "test.parquet")["text"].to_list()
+    evaluated = pl.read_parquet(fine_tuned.inputs.classifier / "predictions.parquet")
+    classifier = Classifier.from_folder(fine_tuned.folder)
+    answers = classifier.predict(texts)
+    assert [LABELS.index(answer.label) for answer in answers] == evaluated["predicted"].to_list()
+    np.testing.assert_allclose(classifier.probabilities(texts), evaluated["probabilities"].to_list(), atol=1e-5)
+
+
+def test_both_engines_agree_on_awkward_texts(fine_tuned: Built, tmp_path: Path) -> None:
+    # In a folder of its own, with only the files that TensorFlow Serving reads.
+    served = tmp_path / "1"
+    for name, content in files(fine_tuned.folder).items():
+        if name.startswith(("saved_model.pb", "variables", "assets")):
+            (served / name).parent.mkdir(parents=True, exist_ok=True)
+            (served / name).write_bytes(content)
+    texts = [*AWKWARD_TEXTS.values(), "[CLS] typed [SEP] by [PAD] hand [MASK]", "", "why " * 5000]
+    together, alone, nothing = in_plain_tensorflow(served, texts)
+    classifier = Classifier.from_folder(fine_tuned.folder)
+    assert [answer.label for answer in classifier.predict(texts)] == together["label"]
+    np.testing.assert_allclose(classifier.probabilities(texts), together["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(alone["probabilities"], together["probabilities"][:1], atol=1e-5)
+    assert nothing == {"label": [], "probabilities": []}
+
+
+def test_a_release_depends_on_nothing_but_its_inputs(fine_tuned: Built, tmp_path: Path) -> None:
+    again = tmp_path / "another" / "place"
+    again.mkdir(parents=True)
+    request = {
+        "model": str(fine_tuned.inputs.model),
+        "classifier": str(fine_tuned.inputs.classifier),
+        "folder": str(again),
+    }
+    run_in_fresh_process("tasks.publish.export", request, lambda line: None, timeout_seconds=300)
+    exported, built = files(again), files(fine_tuned.folder)
+    assert len(exported) == 8
+    assert [name for name, content in exported.items() if built[name] != content] == []
+    places = [str(fine_tuned.inputs.model.parent), str(fine_tuned.folder), str(Path.cwd()), "/home/me"]
+    for name, content in built.items():
+        assert not any(place.encode() in content for place in places), name
+
+
+def test_a_text_embedding_is_published_as_a_saved_model_alone(text_embedding: Built) -> None:
+    assert text_embedding.facts.engine == "tensorflow"
+    assert not (text_embedding.folder / "model.onnx").exists()
+    assert not (text_embedding.folder / "tokenizer").exists()
+    assert any("LookupTableFindV2, StringSplitV2" in line for line in text_embedding.lines)
+    assert 'pip install "tensorflow' in (text_embedding.folder / "README.md").read_text()
+    evaluated = pl.read_parquet(text_embedding.inputs.classifier / "predictions.parquet")
+    texts = pl.read_parquet(text_embedding.inputs.rows / "test.parquet")["text"].to_list()
+    answers, _, nothing = in_plain_tensorflow(text_embedding.folder, texts)
+    assert [LABELS.index(str(label)) for label in answers["label"]] == evaluated["predicted"].to_list()
+    assert nothing["label"] == []
