@@ -7,12 +7,18 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hubtune.errors import UnsafeArchive
+from hubtune.errors import UnsafeArchive, UnsupportedModel
 
 # The largest text encoders on TF Hub unpack to 2 to 5 GB and a dozen files. What is far above that is a mistake or a
 # bomb, and would fill the disk.
 MOST_BYTES = 20 * 10**9
 MOST_FILES = 10_000
+
+# First bytes of files that people take for a SavedModel.
+_OTHER_FORMATS = {
+    b"\x89HDF\r\n": "a Keras model in HDF5 format (.h5)",
+    b"PK\x03\x04": "a zip file, perhaps a .keras model",
+}
 
 _REMEDY = "take the model from a source that you trust, or pack it again with `tar -czf model.tar.gz -C FOLDER .`"
 
@@ -28,7 +34,15 @@ def unpack(file: Path, folder: Path, handle: str) -> None:
     Raises:
         UnsafeArchive: it is damaged, no tar archive, too large, or holds a link, a device, or a path that leads out
             of the folder.
+        UnsupportedModel: it is a model in another format.
     """
+    with file.open("rb") as stream:
+        first = stream.read(8)
+    for mark, kind in _OTHER_FORMATS.items():
+        if first.startswith(mark):
+            raise UnsupportedModel(
+                f"this is {kind}", where=handle, remedy="export it as a SavedModel, with model.export(FOLDER) in Keras"
+            )
     folder.mkdir(parents=True)
     try:
         with tarfile.open(file) as opened:

@@ -5,7 +5,7 @@ that one folds case further, cuts at other marks, and counts a word's bytes wher
 characters. docs/tokenizer.md has the comparison.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from tasks.text_graph import character_class
 
 DEFAULT_SEQUENCE_LENGTH = 128
 _MOST_BYTES_OF_A_CHARACTER = 4
+# Every character that text may hold by the time it is cut: white space and what is invisible is gone, and with it all
+# above the third plane. Surrogates are no characters.
+_CHARACTERS = [chr(code) for code in chain(range(0x21, 0xD800), range(0xE000, 0x40000))]
 
 
 def build_preprocessor(vocabulary_file: Path, settings: WordPieceSettings) -> Any:
@@ -120,14 +123,9 @@ def _delimiters() -> str:
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
-    spaced = BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
-    cut = BertPreTokenizer()
-    alone = [
-        character
-        for character in _characters()
-        if spaced.normalize_str(character) == f" {character} " or len(cut.pre_tokenize_str(f"a{character}a")) == 3
-    ]
-    return character_class(_ranges(alone)).removesuffix("+")
+    space = BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
+    words = (word for word, _ in BertPreTokenizer().pre_tokenize_str(space.normalize_str("a".join(_CHARACTERS))))
+    return character_class(_ranges({word for word in words if len(word) == 1 and word != "a"})).removesuffix("+")
 
 
 def _accents() -> str:
@@ -135,18 +133,13 @@ def _accents() -> str:
     from tokenizers.normalizers import BertNormalizer
 
     strip = BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
-    return character_class(_ranges([c for c in _characters() if strip.normalize_str(f"a{c}") == "a"]))
+    left = strip.normalize_str("\n".join(f"a{character}" for character in _CHARACTERS)).split("\n")
+    return character_class(_ranges({c for c, text in zip(_CHARACTERS, left, strict=True) if text == "a"}))
 
 
-def _characters() -> Iterator[str]:
-    # The planes of text; the ones above hold invisible and private-use characters, which are gone by then. Surrogates
-    # are no characters.
-    return map(chr, chain(range(0xD800), range(0xE000, 0x40000)))
-
-
-def _ranges(characters: Sequence[str]) -> list[tuple[int, int]]:
+def _ranges(characters: Iterable[str]) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
-    for code in map(ord, characters):
+    for code in sorted(map(ord, characters)):
         if ranges and ranges[-1][1] == code - 1:
             ranges[-1] = (ranges[-1][0], code)
         else:

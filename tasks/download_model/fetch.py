@@ -105,7 +105,9 @@ def _local_path(handle: str) -> Path:
     path = Path(handle).expanduser()
     if not path.exists():
         raise SourceNotFound(
-            f"there is no file or folder {handle!r}", where=f"model.source, looked up in {Path.cwd()}", remedy=f"give {kinds}"
+            f"there is no file or folder {handle!r}",
+            where=f"model.source, looked up in {Path.cwd()}",
+            remedy=f"give {kinds}",
         )
     return path
 

@@ -155,7 +155,9 @@ def _check_answer(response: httpx.Response, handle: str) -> None:
         raise SourceNotFound(answer, where=handle, remedy=_ADDRESS)
     if response.headers.get("content-type", "").startswith("text/html"):
         raise SourceNotFound(
-            f"{response.url.host} sent a web page, not a model", where=f"{handle} (at last: {response.url})", remedy=_PAGE
+            f"{response.url.host} sent a web page, not a model",
+            where=f"{handle} (at last: {response.url})",
+            remedy=_PAGE,
         )
 
 

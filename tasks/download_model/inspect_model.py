@@ -37,9 +37,6 @@ def inspect(request: dict[str, Any], say: Say) -> dict[str, Any]:
     Raises:
         UnsupportedModel: it is of a kind that cannot be retrained here; names what was found.
     """
-    # TF Hub's preprocessors, and some text embeddings, are made of its ops, which must be known before loading.
-    import tensorflow_text  # noqa: F401
-
     folder, source = Path(request["model"]), request["source"]
     model = load_callable(folder, source, _SUPPORTED)
     as_embedding, as_encoder = _embed(model), _encode(model)
@@ -129,14 +126,14 @@ def _encode(model: Any) -> Mapping[str, Any] | str:
 
     shape = [len(_TEXTS), _PROBED_LENGTH]
     try:
-        outputs = model({name: tf.ones(shape, tf.int32) for name in ENCODER_INPUTS} | {"input_type_ids": tf.zeros(shape, tf.int32)})
+        outputs = model({name: tf.fill(shape, 0 if name == "input_type_ids" else 1) for name in ENCODER_INPUTS})
     except Exception as error:  # whatever a foreign model raises when it is called
         return f"called with token ids: {first_line(error)}"
-    given = outputs if isinstance(outputs, Mapping) else {}
-    pooled, sequence = given.get("pooled_output"), given.get("sequence_output")
-    if not tf.is_tensor(pooled) or not tf.is_tensor(sequence):
+    given: Mapping[str, Any] = outputs if isinstance(outputs, Mapping) else {}
+    if not all(tf.is_tensor(given.get(name)) for name in ("pooled_output", "sequence_output")):
         names = ", ".join(sorted(given)) or type(outputs).__name__
         return f"called with token ids, it gave {names} instead of pooled_output and sequence_output"
+    pooled, sequence = given["pooled_output"], given["sequence_output"]
     if pooled.shape.rank != 2 or sequence.shape.as_list() != [*shape, pooled.shape[1]]:
         shapes = f"pooled_output {pooled.shape.as_list()} and sequence_output {sequence.shape.as_list()}"
         return f"called with token ids of shape {shape}, it gave {shapes}"

