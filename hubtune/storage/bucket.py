@@ -233,6 +233,8 @@ class Bucket:
                 remedy="check the network and proxies between this machine and Cloud Storage, then run again",
             )
         record = f"{path}/{MANIFEST}"
+        if MANIFEST in listed and unseal(self.read(record)) is not None:
+            return
         if not self.create(record, manifest) and unseal(self.read(record)) is None:
             self.write(record, manifest)
 
