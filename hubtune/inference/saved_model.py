@@ -31,7 +31,7 @@ class SavedModelEngine:
             import tensorflow_text  # noqa: F401 - registers the ops that the graph normalises and tokenises with
         except ImportError as error:
             raise NeedsTensorFlow(
-                f"{name} was published as a SavedModel alone, which needs TensorFlow to answer ({error})",
+                f"{name} answers from a SavedModel, which needs TensorFlow and TensorFlow Text ({error})",
                 where=str(folder),
                 remedy='pip install "tensorflow==2.21.*" "tensorflow-text==2.21.*"',
             ) from error

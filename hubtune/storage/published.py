@@ -8,12 +8,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from hubtune.errors import CorruptArtifact, ModelNotFound
+from hubtune.errors import CorruptArtifact, ModelNotFound, StoreUnavailable
 from hubtune.storage.artifact import Artifact, FileEntry, Manifest, content_digest, seal, unseal
 from hubtune.storage.files import MANIFEST, check_paths
 from hubtune.storage.store import MAKE_AGAIN, Store, parse_manifest
 
 KIND = "release"
+
+# How many numbers others may take between our look at them and our own claim; more would be no coincidence.
+_RIVALS = 100
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -118,9 +121,8 @@ class PublishedModel:
         for number, claim in claims.items():
             if claim and claim["release"] == release.digest:
                 return self._complete(number, claim, manifest)
-        number = max([0, *versions, *claims])
-        while True:
-            number += 1
+        first = max([0, *versions, *claims]) + 1
+        for number in range(first, first + _RIVALS):
             claim = {
                 "release": release.digest,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,6 +134,11 @@ class PublishedModel:
             taken = unseal(self._backend.read(path))
             if taken is not None and taken["release"] == release.digest:
                 return self._complete(number, taken, manifest)
+        raise StoreUnavailable(
+            f"no version number of {self.name!r} could be taken: {first} to {number} were taken meanwhile",
+            where=f"{self.store.root}/{self._path}/claims",
+            remedy="see who else publishes under this name, then run again",
+        )
 
     def record(self, version: int) -> VersionRecord:
         """What a version is and where it came from.

@@ -1,4 +1,4 @@
-"""docs/recipe.md lists every field of the recipe as the code has it. `python tests/docs/test_recipe_page.py` prints it."""
+"""docs/recipe.md lists every field as the code has it; `python tests/docs/test_recipe_page.py` prints the page."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def _names(section: type[BaseModel]) -> list[str]:
 def _row(name: str, section: type[BaseModel], defaults: list[dict[str, Any]]) -> str:
     field = section.model_fields[name]
     values = list(dict.fromkeys(_shown(default[name]) for default in defaults))
-    both = values[0] if len(values) == 1 else f"{values[0]}; fine-tuning: {values[1]}"
+    both = values[0] if len(values) == 1 or name == "mode" else f"{values[0]}; fine-tuning: {values[1]}"
     text = f"{field.description} {_allowed(section, name)}".strip().replace("|", "\\|")
     return f"| `{name}` | {both} | {text} |"
 

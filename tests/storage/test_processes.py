@@ -63,7 +63,7 @@ def test_a_process_killed_while_it_puts_into_a_folder(in_folder: Place) -> None:
     digest = in_folder.open().put("elsewhere", folder, producer=PRODUCER, facts=Facts()).digest
     duration = time.monotonic() - started
     chance = random.Random(7)
-    for _ in range(12):
+    for _ in range(8):
         worker = start(put_folder, in_folder.root, str(folder))
         worker.begin()
         time.sleep(chance.uniform(0, 1.2 * duration))
@@ -109,7 +109,7 @@ def test_a_publisher_killed_in_a_folder(in_folder: Place) -> None:
     store = in_folder.open()
     own = put(store, kind="release")
     chance = random.Random(3)
-    for _ in range(10):
+    for _ in range(6):
         worker = start(publish, in_folder.root, "graph")
         worker.begin()
         time.sleep(chance.uniform(0, 0.02))
