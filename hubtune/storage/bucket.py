@@ -8,6 +8,7 @@ sent again where they differ; what comes down is compared with the manifest's sh
 
 import base64
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -169,6 +170,9 @@ class Bucket:
     @cached_property
     def _gcs(self) -> Any:
         import aiohttp
+
+        # Not `gcsfs.GCSFileSystem`: that one may be the variant for zonal buckets, which asks a gRPC service about
+        # every bucket and waits 100 s for it where there is only an emulator.
         from gcsfs.core import GCSFileSystem
 
         timeout = aiohttp.ClientTimeout(
@@ -341,6 +345,8 @@ def _passes(error: BaseException) -> bool:
 def _remedy(error: Exception) -> str:
     import google.auth.exceptions
 
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return "make room on the local disk and see that you may write there, or set HUBTUNE_CACHE to another"
     code = str(getattr(error, "code", ""))
     if isinstance(error, google.auth.exceptions.GoogleAuthError) or code == "401":
         return "log in (gcloud auth application-default login), or set GOOGLE_APPLICATION_CREDENTIALS to a key file"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from hubtune.errors import CorruptArtifact, ModelNotFound, StoreUnavailable
 from hubtune.storage.artifact import Artifact, FileEntry, Manifest, content_digest, seal, unseal
 from hubtune.storage.files import MANIFEST, check_paths
-from hubtune.storage.store import MAKE_AGAIN, Store, parse_manifest
+from hubtune.storage.store import MAKE_AGAIN, Store, parse_record
 
 KIND = "release"
 
@@ -225,7 +225,7 @@ class PublishedModel:
 
     def _parse(self, content: bytes | None, path: str) -> _VersionManifest:
         where = f"{self.store.root}/{path}"
-        manifest = parse_manifest(_VersionManifest, content or b"", where)
+        manifest = parse_record(_VersionManifest, content, f"{where}/{MANIFEST}")
         check_paths(manifest.files, where)
         if content_digest(KIND, manifest.files) != manifest.release:
             raise CorruptArtifact(

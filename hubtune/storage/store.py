@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hubtune.errors import CorruptArtifact, HubtuneError, InvalidRecipe
 from hubtune.storage.artifact import (
@@ -185,15 +185,16 @@ class Store:
         content = self.backend.read(path)
         if content is None:
             return None
-        record = unseal(content)
-        if record is None:
-            _log.warning("%s/%s is damaged and not believed: %s runs again", self.root, path, key.task)
+        try:
+            memo = parse_record(_Memo, content, f"{self.root}/{path}")
+        except CorruptArtifact as error:
+            _log.warning("%s: %s runs again", error, key.task)
             return None
         outputs: dict[str, Artifact] = {}
-        for name, output in record["outputs"].items():
-            artifact = self._known(output["kind"], output["digest"])
+        for name, output in memo.outputs.items():
+            artifact = self._known(output.kind, output.digest)
             if artifact is None:
-                lost = f"{output['kind']}/{output['digest']}"
+                lost = f"{output.kind}/{output.digest}"
                 _log.warning("artifact %s is missing or damaged in %s: %s runs again", lost, self.root, key.task)
                 return None
             outputs[name] = artifact
@@ -206,8 +207,8 @@ class Store:
             key: the task's key.
             outputs: artifacts of this store by name.
         """
-        record = {name: {"kind": artifact.kind, "digest": artifact.digest} for name, artifact in outputs.items()}
-        self.backend.write(_memo_path(key), seal({"outputs": record}))
+        memo = _Memo(outputs={name: _address(artifact) for name, artifact in outputs.items()})
+        self.backend.write(_memo_path(key), seal(memo.model_dump(mode="json")))
 
     def append(self, collection: str, artifact: Artifact) -> None:
         """Add an artifact to a collection: a set that only grows, and that many may add to at once.
@@ -216,8 +217,8 @@ class Store:
             collection: its name, e.g. "embeddings/<key>"; it exists from its first member on.
             artifact: an artifact of this store.
         """
-        record = {"kind": artifact.kind, "digest": artifact.digest}
-        self.backend.write(f"collections/{_name(collection)}/{_digest(artifact.digest)}.json", seal(record))
+        path = f"collections/{_name(collection)}/{_digest(artifact.digest)}.json"
+        self.backend.write(path, seal(_address(artifact).model_dump(mode="json")))
 
     def collection(self, name: str) -> list[Artifact]:
         """The members of a collection, ordered by digest. Members that are not whole are left out.
@@ -235,8 +236,11 @@ class Store:
         from concurrent.futures import ThreadPoolExecutor
 
         def look_up(file: str) -> Artifact | None:
-            record = unseal(self.backend.read(f"{path}/{file}"))
-            return self._known(record["kind"], record["digest"], hashes=False) if record else None
+            try:
+                member = parse_record(_Address, self.backend.read(f"{path}/{file}"), f"{self.root}/{path}/{file}")
+            except CorruptArtifact:
+                return None
+            return self._known(member.kind, member.digest, hashes=False)
 
         members = []
         with ThreadPoolExecutor(max_workers=8) as threads:  # a bucket takes three round trips for each
@@ -284,7 +288,7 @@ class Store:
         content = self.backend.read(f"{path}/{MANIFEST}")
         if content is None:
             raise CorruptArtifact(f"artifact {kind}/{digest} is not in the store", where=where, remedy=MAKE_AGAIN)
-        manifest = parse_manifest(Manifest, content, where)
+        manifest = parse_record(Manifest, content, f"{where}/{MANIFEST}")
         check_paths(manifest.files, where)
         if (manifest.kind, manifest.digest, content_digest(kind, manifest.files)) != (kind, digest, digest):
             raise CorruptArtifact(
@@ -300,24 +304,41 @@ class Store:
 MAKE_AGAIN = "run again: what is missing or damaged is made again"
 
 
-def parse_manifest(model: type[Record], content: bytes, where: str) -> Record:
-    """Read a sealed manifest.
+def parse_record(model: type[Record], content: bytes | None, where: str) -> Record:
+    """Read a sealed record: a manifest, a memo, a member of a collection.
 
     Args:
-        model: the kind of manifest.
-        content: the content of its file.
-        where: the folder that it describes, for the message.
+        model: the kind of record.
+        content: the content of its file; None if there is no file.
+        where: its address, for the message.
 
     Returns:
-        The manifest.
+        The record.
 
     Raises:
-        CorruptArtifact: the file is truncated or changed.
+        CorruptArtifact: the file is missing, truncated or changed.
     """
     try:
         return model.model_validate(unseal(content))
     except ValidationError:
-        raise CorruptArtifact(f"{MANIFEST} is truncated or changed", where=where, remedy=MAKE_AGAIN) from None
+        raise CorruptArtifact("the record is truncated or changed", where=where, remedy=MAKE_AGAIN) from None
+
+
+class _Address(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    kind: str
+    digest: str
+
+
+class _Memo(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    outputs: dict[str, _Address]
+
+
+def _address(artifact: Artifact) -> _Address:
+    return _Address(kind=artifact.kind, digest=artifact.digest)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -1,5 +1,6 @@
 """Source: a tar archive (tar.gz as TF Hub serves it; any compression that Python reads)."""
 
+import gzip
 import hashlib
 import lzma
 import tarfile
@@ -14,6 +15,7 @@ from hubtune.errors import UnsafeArchive, UnsupportedModel
 MOST_BYTES = 20 * 10**9
 MOST_FILES = 10_000
 
+_CHUNK = 1 << 20
 # First bytes of files that people take for a SavedModel.
 _OTHER_FORMATS = {
     b"\x89HDF\r\n": "a Keras model in HDF5 format (.h5)",
@@ -54,7 +56,13 @@ def unpack(file: Path, folder: Path, handle: str) -> None:
                     limit = f"{MOST_BYTES / 1e9:g} GB" if left < 0 else f"{MOST_FILES} files"
                     raise UnsafeArchive(f"the archive unpacks to more than {limit}", where=handle, remedy=_REMEDY)
                 opened.extract(member, folder, filter="data")
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+            # The checksum of a compressed file stands at its end, behind what tarfile reads by itself.
+            assert opened.fileobj is not None
+            while rest := opened.fileobj.read(_CHUNK):
+                left -= len(rest)
+                if left < 0:
+                    raise UnsafeArchive("the archive goes on and on behind its end", where=handle, remedy=_REMEDY)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise UnsafeArchive(
             f"the archive of {file.stat().st_size} bytes is damaged, or no tar archive ({error})",
             where=handle,

@@ -11,7 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable
 from hubtune.progress import Progress, Say
@@ -21,7 +28,6 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
 _TIMEOUT = httpx.Timeout(connect=10, read=60, write=60, pool=60)
 # 416: there is nothing to continue with; the next attempt begins anew.
 _PASSING = {408, 416, 425, 429}
-_CHUNK = 1 << 20
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
 # Compression on the way would hide the file's true size from the check against Content-Length.
 _HEADERS = {"Accept-Encoding": "identity", "Accept": "*/*"}
@@ -62,7 +68,7 @@ def download(handle: str, file: Path, say: Say) -> None:
 
     retrying = Retrying(
         stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, jitter=_FIRST_WAIT_SECONDS),
+        wait=wait_exponential(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS) + wait_random(0, _FIRST_WAIT_SECONDS),
         retry=retry_if_exception_type(SourceUnavailable),
         before_sleep=note,
         reraise=True,
@@ -168,7 +174,7 @@ def _write(response: httpx.Response, handle: str, file: Path, done: int, say: Sa
     progress.advance(done)
     with file.open("r+b" if done else "wb") as target:
         target.seek(done)
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():
             if not done and not target.tell() and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
                 raise SourceNotFound("the server sent a web page, not a model", where=handle, remedy=_PAGE)
             target.write(chunk)

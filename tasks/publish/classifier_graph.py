@@ -20,13 +20,11 @@ class TrainedClassifier(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     interface: Literal["bert_encoder", "text_embedding"]
-    mode: str
     pooling: Pooling | None
     labels: list[str]
-    width: int
     hidden: list[int]
     activation: Literal["relu"]
-    max_length: int
+    max_length: int | None
     variables: list[str]
 
 

@@ -22,8 +22,8 @@ from tasks.publish.classifier_graph import read_trained
 from tasks.publish.model_card import CardFacts, model_card
 from tasks.publish.proof import Evaluated, Proof, prove, read_evaluated
 
-# A model of 90 MB is exported in 15 s on two cores, and answers some 200 texts a second; these limits only end what
-# will never end.
+# A model of 90 MB is exported in 15 s, and answers some 500 texts a second on two cores; these limits only end what
+# would never end.
 _EXPORT_SECONDS = 1800.0
 _PROOF_SECONDS = 5400.0
 

@@ -18,7 +18,17 @@ from tasks.fresh_process import run_in_fresh_process
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 SHARED_MODELS = Path(__file__).parents[2] / ".." / "shared" / "models"
-TINY_VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz?.,", "##s", "what", "plant"]
+TINY_VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *"abcdefghijklmnopqrstuvwxyz?.,",
+    "##s",
+    "what",
+    "plant",
+]
 
 
 @dataclass(frozen=True)

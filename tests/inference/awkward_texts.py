@@ -89,3 +89,13 @@ AWKWARD_TEXTS: dict[str, str] = {
     "new emoji": "\U0001fae0 \U0001fae8 \U0001f6dc",
     "new punctuation": "a\u2e43b a\u2e52b a\u0a76b",
 }
+
+# Blocks of thousands of characters that every library treats alike: ideographs, syllables, Tangut, private use. Of
+# those only the edges are tried.
+_UNIFORM = (
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xA48C), (0xAC00, 0xD7A3), (0xE000, 0xF8FF), (0x17000, 0x18CD5)),
+    *((0x20000, 0x2A6DF), (0x2A700, 0x2B81F), (0x2B820, 0x2EE5D), (0x2F800, 0x2FA1F), (0x30000, 0x323AF)),
+    *((0x32400, 0xDFFFF), (0xE0200, 0xEFFFF), (0xF0000, 0x10FFFF)),
+)
+_INSIDE = {code for first, last in _UNIFORM for code in range(first + 32, last - 32)}
+CHARACTERS: list[str] = [chr(code) for code in range(0x110000) if code not in _INSIDE and not 0xD800 <= code <= 0xDFFF]

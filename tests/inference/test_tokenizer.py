@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer, read_vocabulary
-from tests.inference.awkward_texts import AWKWARD_TEXTS
+from tests.inference.awkward_texts import AWKWARD_TEXTS, CHARACTERS
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_tokens.json").read_text(encoding="utf-8"))
 LOWER = WordPieceSettings(case="lower", longest_word_unit="characters")
 FOLD = WordPieceSettings(case="fold", longest_word_unit="bytes")
 KEEP = WordPieceSettings(case="keep", longest_word_unit="bytes")
 UNLIMITED = 10**6
+AHOM_AA = "\U0001171e"
 
 # Name of the text -> what the reference makes of it, what we make of it. Equal to the table in docs/tokenizer.md.
 DIFFERENCES = {
@@ -168,17 +169,15 @@ def test_tensorflow_text_cuts_awkward_texts_the_same_way(case: WordPieceSettings
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [FOLD, KEEP], ids=lambda case: str(case.case))
 def test_tensorflow_text_cuts_at_the_same_characters(case: WordPieceSettings) -> None:
-    codes = [code for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
-    texts = [normalise(f"a{chr(code)}b") for code in codes]
-    ours = WordPieceTokenizer(VOCABULARY, case).encode(texts, UNLIMITED)
-    different = {code for code, a, b in zip(codes, ours, in_tensorflow(texts, case), strict=True) if a != b}
-    # Each library brings its own version of Unicode. What differs was added to Unicode in 2022 or later, but for one
-    # vowel sign of the Ahom script, U+1171E, which became another kind of mark then.
-    assert {code for code in different if unicodedata.category(chr(code)) != "Cn"} - set(ADDED_SINCE_2022) <= {0x1171E}
+    texts = [normalise(f"a{character}b") for character in CHARACTERS]
+    ours, theirs = WordPieceTokenizer(VOCABULARY, case).encode(texts, UNLIMITED), in_tensorflow(texts, case)
+    different = {character for character, a, b in zip(CHARACTERS, ours, theirs, strict=True) if a != b}
+    # Each library follows its own version of Unicode: what differs was added in 2022 or later, so that Python 3.11
+    # does not know it, but for one vowel sign of the Ahom script that became another kind of mark then.
+    assert {c for c in different if unicodedata.category(c) != "Cn" and not "\U0001e030" <= c < "\U0001e06e"} <= {
+        AHOM_AA
+    }
     assert len(different) < 150
-
-
-ADDED_SINCE_2022 = (*range(0x1E030, 0x1E06E), 0x897, 0x1E5EE, 0x1E5EF)
 
 
 @pytest.mark.slow
@@ -186,7 +185,7 @@ ADDED_SINCE_2022 = (*range(0x1E030, 0x1E06E), 0x897, 0x1E5EE, 0x1E5EF)
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"])), min_size=1, max_size=20))
 def test_tensorflow_text_cuts_any_text_the_same_way(case: WordPieceSettings, texts: list[str]) -> None:
-    normalised = [normalise(text).replace("\U0001171e", "") for text in texts]
+    normalised = [normalise(text).replace(AHOM_AA, "") for text in texts]
     assert WordPieceTokenizer(VOCABULARY, case).encode(normalised, UNLIMITED) == in_tensorflow(normalised, case)
 
 

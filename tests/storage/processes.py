@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from hubtune.storage import PublishedModel, Store, task_key
+from hubtune.storage import Artifact, PublishedModel, Store, task_key
 from tests.storage.content import FILES, PRODUCER, Facts, put
 
 _context = multiprocessing.get_context("forkserver")
@@ -70,6 +70,10 @@ def publish(store: Store, graph: str) -> int:
     return PublishedModel(store, "questions").publish(
         put(store, {**FILES, "saved_model.pb": graph.encode()}, "release")
     )
+
+
+def check_out(store: Store, digest: str) -> Path:
+    return store.checkout(Artifact(kind="model", digest=digest, uri=""))
 
 
 def _work(

@@ -1,6 +1,7 @@
 """What a network does to a store in a bucket. Each fault happens for real, between a real server and gcsfs."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,7 +68,12 @@ def test_faults_that_stay_end_soon(in_bucket: Place, gcs: GcsFake, kind: FaultKi
     artifact = put(store)
     store.remember(KEY, {"model": artifact})
     gcs.fail(kind, times=10_000)
-    uses = [store.checkout, store.is_whole, lambda _: store.recall(KEY), lambda _: store.collection("all")]
+    uses: list[Callable[[Artifact], object]] = [
+        store.checkout,
+        store.is_whole,
+        lambda _: store.recall(KEY),
+        lambda _: store.collection("all"),
+    ]
     for use in uses[:1] if kind == "stall" else uses:
         started = time.monotonic()
         with pytest.raises(StoreUnavailable) as caught:

@@ -11,7 +11,7 @@ import pytest
 from hubtune.storage import Artifact, PublishedModel
 from tests.storage.conftest import Place
 from tests.storage.content import FILES, PRODUCER, Facts, contents, fill, put
-from tests.storage.processes import Worker, publish, put_folder, start, together
+from tests.storage.processes import Worker, check_out, publish, put_folder, start, together
 
 # Many small files, so that a process can be killed between any two of them.
 MANY = {f"shard-{number:03}": bytes([number]) * 20_000 for number in range(60)}
@@ -40,6 +40,22 @@ def test_processes_that_publish_different_releases_get_different_numbers(place: 
     model = PublishedModel(place.open(), "questions")
     assert model.versions() == [1, 2, 3]
     assert {contents(model.checkout(version))["saved_model.pb"] for version in (1, 2, 3)} == {b"a", b"b", b"c"}
+
+
+def test_two_processes_repair_the_same(place: Place) -> None:
+    folder = fill(place.folder / "content", MANY)
+    artifact = place.open().put("model", folder, producer=PRODUCER, facts=Facts())
+    place.overwrite(f"artifacts/model/{artifact.digest}/shard-007", b"damaged")
+    together(*[start(put_folder, place.root, str(folder)) for _ in range(2)])
+    assert contents(place.open().checkout(artifact)) == MANY
+
+
+def test_two_processes_fetch_the_same_once(in_bucket: Place) -> None:
+    assert in_bucket.fake
+    artifact = put(in_bucket.open())
+    together(*[start(check_out, in_bucket.root, artifact.digest) for _ in range(3)])
+    downloads = [request for request in in_bucket.fake.requests if "alt=media" in request and "manifest" not in request]
+    assert len(downloads) == len(FILES)
 
 
 def test_threads_put_and_read_at_once(place: Place) -> None:
@@ -118,6 +134,15 @@ def test_a_publisher_killed_in_a_folder(in_folder: Place) -> None:
             assert contents(PublishedModel(store, "questions").checkout(version)) == FILES
     assert PublishedModel(store, "questions").publish(own) == 1
     assert PublishedModel(store, "questions").versions() == [1]
+
+
+@pytest.mark.parametrize("reads", [0, 1, 3])
+def test_a_process_killed_while_it_fetches(in_bucket: Place, reads: int) -> None:
+    """Killed when its n-th read arrives: the manifest, then 4 files."""
+    artifact = put(in_bucket.open())
+    worker = start(check_out, in_bucket.root, artifact.digest)
+    kill_at(in_bucket, worker, "GET /download/storage/v1/b/bucket/o/some/prefix/artifacts/model", reads)
+    assert contents(in_bucket.open().checkout(artifact)) == FILES
 
 
 def test_leftovers_of_killed_processes_are_removed(in_folder: Place) -> None:

@@ -1,0 +1,131 @@
+"""From a handle to a model artifact's content, over every way in."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hubtune.errors import SourceNotFound, UnsafeArchive, UnsupportedModel
+from schemas.recipe import ModelRecipe
+from tasks.download_model import http
+from tasks.download_model.fetch import fetch, source_fingerprint
+from tests.download_model.conftest import SHARED_MODELS, fetched
+from tests.download_model.hub_server import HubServer, body, running, status
+
+ENCODER = "/tensorflow/small_bert/bert_en_uncased_L-2_H-8_A-2/2"
+PREPROCESSOR = "/tensorflow/bert_en_uncased_preprocess/3"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setattr(http, "_FIRST_WAIT_SECONDS", 0.01)
+    with running() as started:
+        yield started
+
+
+def packed(folder: Path, file: Path, *, inside: str = ".") -> bytes:
+    with tarfile.open(file, "w:gz") as opened:
+        opened.add(folder, inside)
+    return file.read_bytes()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_an_encoder_of_a_hub_comes_with_its_preprocessor(server: HubServer, tiny_hub: Path, tmp_path: Path) -> None:
+    encoder = packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz")
+    server.answers[ENCODER] = [status(302, Location=server.address("/bucket/encoder.tar.gz"))]
+    server.answers["/bucket/encoder.tar.gz"] = [status(503), body(encoder, ETag='"e1"')]
+    server.answers[PREPROCESSOR] = [body(packed(tiny_hub / "preprocessor", tmp_path / "p.tar.gz"), ETag='"p1"')]
+    recipe = ModelRecipe(source=server.address(ENCODER))
+
+    model = fetched(recipe, tmp_path / "model")
+
+    assert (model.facts.interface, model.facts.width, model.facts.layers) == ("bert_encoder", 8, 2)
+    variables = ("variables/variables.data-00000-of-00001", "variables/variables.index")
+    assert files(model.folder) == sorted(
+        [
+            *(f"encoder/{name}" for name in ("saved_model.pb", *variables)),
+            *(f"preprocessor/{name}" for name in ("assets/vocab.txt", "saved_model.pb", *variables)),
+            "tokenizer/vocab.txt",
+            "tokenizer/wordpiece.json",
+        ]
+    )
+    for name in files(tiny_hub / "encoder"):
+        assert (model.folder / "encoder" / name).read_bytes() == (tiny_hub / "encoder" / name).read_bytes()
+    assert any(line.startswith("Downloading: ") for line in model.lines)
+    fingerprint = source_fingerprint(recipe)
+    assert (fingerprint["model"]["etag"], fingerprint["preprocessor"]["etag"]) == ('"e1"', '"p1"')
+
+
+@pytest.mark.slow
+def test_an_archive_and_a_folder_give_the_same(tiny_hub: Path, tmp_path: Path) -> None:
+    packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz", inside="bert/")
+    recipe = ModelRecipe(source=str(tmp_path / "encoder.tar.gz"), preprocessor=str(tiny_hub / "preprocessor"))
+    model = fetched(recipe, tmp_path / "model")
+    assert files(model.folder) == [name for name in files(tiny_hub)]
+    assert all((model.folder / name).read_bytes() == (tiny_hub / name).read_bytes() for name in files(tiny_hub))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason="the models in ../shared are not here")
+def test_a_text_embedding_from_a_folder(tmp_path: Path) -> None:
+    model = fetched(ModelRecipe(source=str(SHARED_MODELS / "glove_twitter_12k_dim25")), tmp_path / "model")
+    assert (model.facts.interface, model.facts.width) == ("text_embedding", 25)
+    assert files(model.folder) == [
+        "module/assets/tokens.txt",
+        "module/saved_model.pb",
+        "module/variables/variables.data-00000-of-00001",
+        "module/variables/variables.index",
+    ]
+
+
+@pytest.mark.slow
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "arrived").mkdir()
+    (tmp_path / "arrived" / "weights.h5").touch()
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UnsupportedModel, match=r"this is no SavedModel; found weights\.h5"):
+        fetch(ModelRecipe(source=str(tmp_path / "arrived")), tmp_path / "model", print)
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_a_preprocessor_that_a_mirror_lacks_is_named(server: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    server.answers[ENCODER] = [body(packed(tmp_path / "encoder", tmp_path / "encoder.tar.gz"))]
+    with pytest.raises(SourceNotFound, match="404") as caught:
+        fetch(ModelRecipe(source=server.address(ENCODER)), tmp_path / "encoder", print)
+    assert caught.value.where == server.address(PREPROCESSOR)
+
+
+def test_a_damaged_download_is_refused(server: HubServer, tmp_path: Path) -> None:
+    server.answers["/m.tar.gz"] = [body(b"\x1f\x8b\x08\x00 not gzip")]
+    with pytest.raises(UnsafeArchive, match="damaged") as caught:
+        fetch(ModelRecipe(source=server.address("/m.tar.gz")), tmp_path, print)
+    assert caught.value.where == server.address("/m.tar.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("handle", "problem"),
+    [("no/such/folder", "no file or folder"), ("gs://bucket/model", "cannot be fetched over gs://")],
+)
+def test_handles_that_lead_nowhere(handle: str, problem: str, tmp_path: Path) -> None:
+    for look in (lambda recipe: fetch(recipe, tmp_path, print), source_fingerprint):
+        with pytest.raises(SourceNotFound, match=problem) as caught:
+            look(ModelRecipe(source=handle))
+        assert "`starter`" in caught.value.remedy
+
+
+def test_the_fingerprint_follows_local_files(tiny_hub: Path, tmp_path: Path) -> None:
+    packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz")
+    by_archive = source_fingerprint(ModelRecipe(source=str(tmp_path / "encoder.tar.gz")))
+    by_folder = source_fingerprint(ModelRecipe(source=str(tiny_hub / "encoder"), preprocessor=str(tiny_hub)))
+    assert set(by_archive) == set(by_folder) == {"model", "preprocessor"}
+    assert by_archive["preprocessor"] is None
+    assert by_folder["preprocessor"] is not None
+    (tmp_path / "encoder.tar.gz").write_bytes(b"another")
+    assert source_fingerprint(ModelRecipe(source=str(tmp_path / "encoder.tar.gz"))) != by_archive

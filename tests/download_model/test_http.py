@@ -1,0 +1,157 @@
+"""Downloads from a real server that fails in the ways that servers do."""
+
+import hashlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hubtune.errors import SourceNotFound, SourceUnavailable
+from tasks.download_model import http
+from tests.download_model.hub_server import HubServer, body, ranges, running, status
+
+CONTENT = hashlib.shake_128(b"a model").digest(300_000)
+WHOLE = body(CONTENT, ETag='"v1"')
+PATH = "/google/nnlm/1"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setattr(http, "_FIRST_WAIT_SECONDS", 0.01)
+    with running() as started:
+        yield started
+
+
+def downloaded(server: HubServer, folder: Path, path: str = PATH) -> list[str]:
+    lines: list[str] = []
+    http.download(server.address(path), folder / "file", lines.append)
+    assert (folder / "file").read_bytes() == CONTENT
+    return lines
+
+
+def test_a_handle_is_asked_for_its_compressed_form(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [WHOLE]
+    lines = downloaded(server, tmp_path)
+    assert [path for path, _ in server.requests] == [f"{PATH}?tf-hub-format=compressed"]
+    assert lines[-1].startswith("Downloading: 0.3 MB done")
+
+
+@pytest.mark.parametrize(
+    ("handle", "address"),
+    [
+        ("https://tfhub.dev/google/nnlm/1", "https://tfhub.dev/google/nnlm/1?tf-hub-format=compressed"),
+        ("https://h.org/m?key=a", "https://h.org/m?key=a&tf-hub-format=compressed"),
+        ("https://h.org/m.tar.gz", "https://h.org/m.tar.gz"),
+        ("https://h.org/M.TGZ?key=a", "https://h.org/M.TGZ?key=a"),
+        ("https://h.org/m?tf-hub-format=compressed", "https://h.org/m?tf-hub-format=compressed"),
+    ],
+)
+def test_addresses(handle: str, address: str) -> None:
+    assert http.archive_address(handle) == address
+
+
+def test_redirects_are_followed(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [status(302, Location=server.address("/bucket/file"))]
+    server.answers["/bucket/file"] = [WHOLE]
+    downloaded(server, tmp_path)
+
+
+def test_a_server_that_is_busy_twice_is_asked_a_third_time(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [status(503), status(429), WHOLE]
+    lines = downloaded(server, tmp_path)
+    assert len(server.requests) == 3
+    assert "127.0.0.1 answered 503 Service Unavailable; trying again" in lines[0]
+
+
+def test_a_server_that_stays_busy_is_given_up(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [status(500)]
+    with pytest.raises(SourceUnavailable, match="500") as caught:
+        downloaded(server, tmp_path)
+    assert len(server.requests) == 5
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410])
+def test_other_refusals_are_final(code: int, server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [status(code)]
+    with pytest.raises(SourceNotFound, match=str(code)) as caught:
+        downloaded(server, tmp_path)
+    assert len(server.requests) == 1
+    assert PATH in caught.value.where
+    assert "model.source" in caught.value.remedy
+
+
+def test_a_body_that_breaks_off_is_continued(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [body(CONTENT[:100_000], length=len(CONTENT), ETag='"v1"'), ranges(CONTENT, '"v1"')]
+    downloaded(server, tmp_path)
+    assert server.requests[1][1]["range"] == "bytes=100000-"
+    assert server.requests[1][1]["if-range"] == '"v1"'
+
+
+def test_a_body_that_breaks_off_begins_anew_when_the_file_changed(server: HubServer, tmp_path: Path) -> None:
+    other = bytes(200_000)
+    server.answers[PATH] = [body(other[:100_000], length=len(other), ETag='"v1"'), ranges(CONTENT, '"v2"')]
+    downloaded(server, tmp_path)
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"v1"'])
+def test_a_body_that_breaks_off_begins_anew_without_a_strong_etag(etag: str, server: HubServer, tmp_path: Path) -> None:
+    headers = {"ETag": etag} if etag else {}
+    server.answers[PATH] = [body(CONTENT[:9], length=len(CONTENT), **headers), WHOLE]
+    downloaded(server, tmp_path)
+    assert "range" not in server.requests[1][1]
+
+
+def test_a_range_that_cannot_be_had_begins_anew(server: HubServer, tmp_path: Path) -> None:
+    broken_off = body(CONTENT[:100_000], length=len(CONTENT), ETag='"v1"')
+    server.answers[PATH] = [broken_off, status(416), WHOLE]
+    downloaded(server, tmp_path)
+    assert ["range" in headers for _, headers in server.requests] == [False, True, False]
+
+
+def test_a_body_that_always_breaks_off_is_given_up(server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [body(CONTENT[:-1], length=len(CONTENT))]
+    with pytest.raises(SourceUnavailable, match="did not answer, or broke off"):
+        downloaded(server, tmp_path)
+
+
+@pytest.mark.parametrize("headers", [{"Content_Type": "text/html; charset=utf-8"}, {}])
+def test_a_web_page_is_no_model(headers: dict[str, str], server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [body(b"\n<!DOCTYPE html><title>Models</title>", **headers)]
+    with pytest.raises(SourceNotFound, match="sent a web page, not a model"):
+        downloaded(server, tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_FIRST_WAIT_SECONDS", 0.01)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}/m.tar.gz"
+        with pytest.raises(SourceUnavailable, match="did not answer"):
+            http.download(address, tmp_path / "file", print)
+        assert http.fingerprint(address) is None
+
+
+@pytest.mark.parametrize("location", ["/m/1", "gopher://127.0.0.1/1"])
+def test_redirects_that_lead_nowhere(location: str, server: HubServer, tmp_path: Path) -> None:
+    server.answers["/m/1"] = [status(302, Location=location)]
+    with pytest.raises((SourceNotFound, SourceUnavailable)):
+        downloaded(server, tmp_path, "/m/1")
+
+
+def test_the_fingerprint_is_what_the_server_says(server: HubServer) -> None:
+    server.answers[PATH] = [status(302, Location=server.address("/file"))]
+    server.answers["/file"] = [WHOLE]
+    assert http.fingerprint(server.address(PATH)) == {
+        "etag": '"v1"',
+        "last-modified": None,
+        "content-length": str(len(CONTENT)),
+    }
+
+
+def test_a_server_that_says_nothing_gives_no_fingerprint(server: HubServer) -> None:
+    server.answers[PATH] = [body(CONTENT)]
+    assert http.fingerprint(server.address(PATH)) is None
+    assert http.fingerprint(server.address("/nothing/1")) is None
