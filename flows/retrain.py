@@ -16,7 +16,7 @@ from flows.timeline import Timeline
 from hubtune.errors import HubtuneError
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
-from schemas.handoff import ClassifierFacts, ModelFacts
+from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts
 from schemas.recipe import Block, Recipe
 from schemas.report import RunReport
 from tasks.download_data.task import download_data
@@ -60,6 +60,7 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     raw = made["download_data"] = timeline.run(download_data, recipe.data, "download_data" in refresh)["raw"]
     clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, "preprocess" in refresh)
     rows = made["preprocess"] = clean["rows"]
+    made["quarantine"] = clean["quarantine"]
 
     again = "retrain" in refresh
     tokens: Artifact | None = None
@@ -79,7 +80,7 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
 def _report(
     recipe: Recipe, timeline: Timeline, made: dict[str, Artifact], version: int | None, error: HubtuneError | None
 ) -> RunReport:
-    metrics = ClassifierFacts.model_validate(made["retrain"].facts).metrics if "retrain" in made else {}
+    found = ClassifierFacts.model_validate(made["retrain"].facts).metrics if "retrain" in made else {}
     latest = PublishedModel(Store.open(), str(recipe.name)).latest() if version is not None else None
     return RunReport(
         run=str(flow_run.id),
@@ -87,7 +88,7 @@ def _report(
         model=str(recipe.name),
         version=version,
         promoted=version is not None and version == latest,
-        metrics=metrics,
+        metrics={split: found[split] for split in SPLITS if split in found},
         tasks=timeline.outcomes,
         artifacts={block: artifact.uri for block, artifact in made.items()},
         seconds=timeline.seconds(),

@@ -35,9 +35,9 @@ def run_models(model: str | None, as_json: bool) -> int:
     table = Table("Model", "Version", "Accuracy", "Macro-F1", "Test rows", "Engine")
     for name, versions in listing.items():
         for version in versions:
-            test = version["metrics"].get("test", {})
-            figures = [f"{test[key]:.3f}" if key in test else "" for key in ("accuracy", "macro_f1")]
-            table.add_row(name, str(version["version"]), *figures, f"{test.get('rows', 0):,}", version["engine"])
+            test = version["metrics"]["test"]
+            figures = [f"{test[key]:.3f}" for key in ("accuracy", "macro_f1")]
+            table.add_row(name, str(version["version"]), *figures, f"{test['rows']:,}", version["engine"])
     console.print(table)
     if model:
         for version in listing[model]:
@@ -54,7 +54,7 @@ def _versions(published: PublishedModel) -> list[dict[str, Any]]:
     for number in published.versions():
         record = published.record(number)
         folder = published.checkout(number, only=lambda path: path in ("metrics.json", "classifier.json"))
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["evaluation"]
         engine = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["engine"]
         listing.append({"version": number, "metrics": metrics, "engine": engine, "lineage": record.lineage})
     return listing

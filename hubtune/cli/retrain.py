@@ -23,6 +23,7 @@ _PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
 }
 _SHOWN_PREDICTIONS = 6
+_SHOWN_CHARACTERS = 90
 
 
 def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[str], as_json: bool) -> int:
@@ -131,8 +132,9 @@ def _print_places(report: "RunReport", console: Console) -> None:
     newest = "the newest" if report.promoted else "not the newest"
     console.print(f"[bold]Where everything lies[/bold] (version {report.version} of {report.model}, {newest})")
     root = report.artifacts["publish"].partition("/artifacts/")[0]
-    places = {"published": f"{root}/models/{report.model}/{report.version}"} | report.artifacts
-    for name, uri in places.items():
+    published = {"published": f"{root}/models/{report.model}/{report.version}"}
+    reported = {"report on rows": f"{report.artifacts['quarantine']}/report.md"}
+    for name, uri in (published | reported | report.artifacts).items():
         console.print(f"  {name:<16}{uri}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -154,8 +156,12 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
     )
     for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
         probability = f"{answer.probabilities[answer.label]:.3f}"
-        table.add_row(escape(row["text"][:90]), classifier.labels[row["label"]], answer.label, probability)
+        table.add_row(escape(_cut(row["text"])), classifier.labels[row["label"]], answer.label, probability)
     console.print(table)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 def _print_next(report: "RunReport", console: Console) -> None:
@@ -163,7 +169,7 @@ def _print_next(report: "RunReport", console: Console) -> None:
     for line in (
         f'hubtune predict {report.model} "your own text"',
         f"hubtune models {report.model}",
-        "hubtune retrain examples/recipes/trec6.yaml     (a recipe for files of your own)",
-        "hubtune retrain --set train.mode=fine_tuning    (better and slower)",
+        "hubtune retrain --set train.mode=fine_tuning   # trains the encoder too: slower",
+        "hubtune retrain RECIPE.yaml                    # your own data; see examples/recipes",
     ):
         console.print(f"  {line}", markup=False, highlight=False)

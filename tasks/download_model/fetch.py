@@ -38,9 +38,9 @@ def fetch(recipe: ModelRecipe, folder: Path, say: Say) -> ModelFacts:
         return starter.provide(folder, say)
     preprocessor = recipe.preprocessor or preprocessor_of(recipe.source)
     with tempfile.TemporaryDirectory(prefix=".arriving-", dir=folder) as scratch:
-        arrived = {"model": _obtain(recipe.source, Path(scratch, "model"), say)}
+        arrived = {"model": _obtain(recipe.source, "model.source", Path(scratch, "model"), say)}
         if preprocessor:
-            arrived["preprocessor"] = _obtain(preprocessor, Path(scratch, "preprocessor"), say)
+            arrived["preprocessor"] = _obtain(preprocessor, "model.preprocessor", Path(scratch, "preprocessor"), say)
         say(f"Inspecting what arrived from {recipe.source}")
         facts = _inspect(arrived, recipe.source, preprocessor, folder / "tokenizer", say)
         if facts.interface == "text_embedding":
@@ -68,12 +68,12 @@ def source_fingerprint(recipe: ModelRecipe) -> dict[str, Any]:
         return {"model": starter.fingerprint()}
     preprocessor = recipe.preprocessor or preprocessor_of(recipe.source)
     return {
-        "model": _fingerprint(recipe.source),
-        "preprocessor": _fingerprint(preprocessor) if preprocessor else None,
+        "model": _fingerprint(recipe.source, "model.source"),
+        "preprocessor": _fingerprint(preprocessor, "model.preprocessor") if preprocessor else None,
     }
 
 
-def _obtain(handle: str, folder: Path, say: Say) -> Path:
+def _obtain(handle: str, field: str, folder: Path, say: Say) -> Path:
     """The handle's content as a folder on disk."""
     if http.is_address(handle):
         file = folder.with_suffix(".download")
@@ -81,32 +81,32 @@ def _obtain(handle: str, folder: Path, say: Say) -> Path:
         archive.unpack(file, folder, handle)
         file.unlink()
         return local_folder.model_root(folder)
-    path = _local_path(handle)
+    path = _local_path(handle, field)
     if path.is_dir():
         return local_folder.model_root(path)
     archive.unpack(path, folder, handle)
     return local_folder.model_root(folder)
 
 
-def _fingerprint(handle: str) -> dict[str, Any] | None:
+def _fingerprint(handle: str, field: str) -> dict[str, Any] | None:
     if http.is_address(handle):
         return http.fingerprint(handle)
-    path = _local_path(handle)
+    path = _local_path(handle, field)
     return local_folder.fingerprint(local_folder.model_root(path)) if path.is_dir() else archive.fingerprint(path)
 
 
-def _local_path(handle: str) -> Path:
+def _local_path(handle: str, field: str) -> Path:
     kinds = "`starter`, an http(s) address, a folder or a tar.gz file"
     if "://" in handle:
         scheme = handle.split("://")[0]
         raise SourceNotFound(
-            f"models cannot be fetched over {scheme}://", where=f"model.source: {handle}", remedy=f"give {kinds}"
+            f"models cannot be fetched over {scheme}://", where=f"{field}: {handle}", remedy=f"give {kinds}"
         )
     path = Path(handle).expanduser()
     if not path.exists():
         raise SourceNotFound(
             f"there is no file or folder {handle!r}",
-            where=f"model.source, looked up in {Path.cwd()}",
+            where=f"{field}, looked up in {Path.cwd()}",
             remedy=f"give {kinds}",
         )
     return path

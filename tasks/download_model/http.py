@@ -20,8 +20,9 @@ from tenacity import (
     wait_random,
 )
 
-from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable
+from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable, UnsafeArchive
 from hubtune.progress import Progress, Say
+from tasks.download_model.archive import MOST_BYTES
 
 _ATTEMPTS = 5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
@@ -57,6 +58,7 @@ def download(handle: str, file: Path, say: Say) -> None:
     Raises:
         SourceNotFound: the server has no such model, or refuses it, or sends a web page.
         SourceUnavailable: it did not answer, or broke off, again and again.
+        UnsafeArchive: it sends more than any model holds.
     """
     state = _Partial(file)
 
@@ -177,6 +179,8 @@ def _write(response: httpx.Response, handle: str, file: Path, done: int, say: Sa
         for chunk in response.iter_raw():
             if not done and not target.tell() and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
                 raise SourceNotFound("the server sent a web page, not a model", where=handle, remedy=_PAGE)
+            if target.tell() + len(chunk) > MOST_BYTES:
+                raise UnsafeArchive(f"the download is larger than {MOST_BYTES / 1e9:g} GB", where=handle, remedy=_PAGE)
             target.write(chunk)
             progress.advance(len(chunk))
         target.truncate()
@@ -187,5 +191,5 @@ def _write(response: httpx.Response, handle: str, file: Path, done: int, say: Sa
 
 
 _LATER = "run again later; what is done is kept"
-_ADDRESS = "check model.source; a model that needs a login must be downloaded by hand and given as a file"
+_ADDRESS = "check the address; a model that needs a login must be downloaded by hand and given as a file"
 _PAGE = "give the address of the model itself, which ends in its version number or in .tar.gz"

@@ -1,0 +1,1 @@
+"""Block 4: model + rows -> trained classifier, its history and its evaluation."""

@@ -41,7 +41,7 @@ def class_weights(
                 where="train.class_weights: balanced",
                 remedy="give rows of that class, leave it out of data.labels, or set the weights by name",
             )
-        return (len(train) / (len(labels) * counts)).astype(np.float32)
+        return np.asarray(len(train) / (len(labels) * counts), np.float32)
     unknown = [name for name in wanted if name not in labels]
     if unknown:
         raise InvalidRecipe(
@@ -50,4 +50,4 @@ def class_weights(
             remedy=f"use the names of the classes: {', '.join(labels)}",
         )
     weights = np.array([wanted.get(name, 1.0) for name in labels])
-    return (weights * len(train) / (weights * counts).sum()).astype(np.float32)
+    return np.asarray(weights * len(train) / (weights * counts).sum(), np.float32)

@@ -48,7 +48,9 @@ def embed(
     compute = tf.function(
         lambda features: encoder.text_vectors(features, training=False), input_signature=[encoder.signature]
     )
-    vectors = forward(compute, _chain([examples.inputs for examples in splits]).select(new), facts.width, say, "Embedding")
+    vectors = forward(
+        compute, _chain([examples.inputs for examples in splits]).select(new), facts.width, say, "Embedding"
+    )
     if not np.isfinite(vectors).all():
         raise TrainingFailed(
             f"the encoder gives vectors that are not finite for {(~np.isfinite(vectors).all(axis=1)).sum():,} texts",

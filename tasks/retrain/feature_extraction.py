@@ -18,6 +18,10 @@ from tasks.retrain.tensorflow_setup import Tensor
 
 # Steps inside one call of TensorFlow: enough that the call costs nothing, few enough for live progress.
 _STEPS_PER_CALL = 512
+# Deviation of the head's inputs. At 1 the default learning rate is too high (the first epoch was the best one on sst2
+# and quora_insincere); without any centring and scaling, 25-dimensional GloVe vectors, whose mean is large, lost 3 points
+# of accuracy on trec6. At 0.3 the starter's vectors, which have about that deviation, are as good as they come.
+_INPUT_DEVIATION = 0.3
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,19 @@ def train_head(
     """
     import tensorflow as tf
 
-    assert recipe.epochs and recipe.learning_rate and recipe.hidden is not None and recipe.warmup_fraction is not None
-    # Dimensions of very different scale learn at very different speed: each is brought to mean 0 and deviation 1. The
-    # first layer takes that over when training is done.
-    mean, deviation = train.vectors.mean(axis=0), train.vectors.std(axis=0) + 1e-6
-    held_out = tf.constant((validation.vectors - mean) / deviation)
+    assert recipe.epochs is not None
+    assert recipe.learning_rate is not None
+    assert recipe.hidden is not None
+    assert recipe.warmup_fraction is not None
+    mean, scale = _standardisation(train.vectors)
+    held_out = tf.constant((validation.vectors - mean) / scale)
     width = train.vectors.shape[1]
     head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=False)
     optimizer = AdamW(head.variables, recipe.weight_decay)
     run_steps = _compile_steps(
         head,
         optimizer,
-        tf.constant((train.vectors - mean) / deviation),
+        tf.constant((train.vectors - mean) / scale),
         tf.constant(train.labels),
         tf.constant(class_weight),
     )
@@ -89,11 +94,20 @@ def train_head(
         return evaluate(head.logits(held_out).numpy(), validation.labels, labels)
 
     state = TrainingState(head.variables, optimizer)
-    history = fit(
-        state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say
-    )
-    head.standardise_input(mean, deviation)
+    history = fit(state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say)
+    head.standardise_input(mean, scale)
     return head, history
+
+
+def _standardisation(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], np.float32]:
+    """The mean of each dimension, and one scale for all of them, which bring vectors of any encoder to like figures.
+
+    One scale and not one for each dimension: encoders have dimensions that hardly vary, and there a deviation would
+    blow rounding errors up.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = float(np.sqrt(((vectors - mean) ** 2).mean(dtype=np.float64)))
+    return mean, np.float32(deviation / _INPUT_DEVIATION if deviation > 0 else 1.0)
 
 
 def _compile_steps(

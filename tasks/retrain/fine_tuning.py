@@ -1,4 +1,4 @@
-"""Fine-tuning: encoder and head are trained together, on batches of texts of similar length."""
+"""Fine-tuning: encoder and head are trained together."""
 
 from collections.abc import Callable
 
@@ -22,19 +22,19 @@ from tasks.retrain.tensorflow_setup import Tensor
 
 def fine_tune(
     encoder: Encoder,
-    head: Head,
+    width: int,
     train: Examples,
     validation: Examples,
     labels: list[str],
     class_weight: npt.NDArray[np.float32],
     recipe: TrainRecipe,
     say: Say,
-) -> list[Epoch]:
-    """Train encoder and head; both are left with their best weights.
+) -> tuple[Head, list[Epoch]]:
+    """Train an encoder and a head on labelled texts.
 
     Args:
-        encoder: the pretrained model.
-        head: a fresh head.
+        encoder: the pretrained encoder; its variables hold the best weights when this returns.
+        width: of its text vectors.
         train: the training split.
         validation: the split that early stopping watches.
         labels: class names in class order.
@@ -43,67 +43,63 @@ def fine_tune(
         say: takes progress lines.
 
     Returns:
-        The history.
+        The head with its best weights, and the history.
 
     Raises:
         TrainingFailed: the loss is not a number.
     """
-    assert recipe.epochs and recipe.learning_rate and recipe.warmup_fraction is not None
-    variables = [*encoder.variables, *head.variables]
-    optimizer = AdamW(variables, recipe.weight_decay)
-    run_step = _compile_step(encoder, head, optimizer, class_weight)
-    logits = logits_function(encoder, head)
-    rows = len(train)
-    steps = -(-rows // recipe.batch_size)
+    assert recipe.epochs is not None
+    assert recipe.learning_rate is not None
+    assert recipe.hidden is not None
+    assert recipe.warmup_fraction is not None
+    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=True)
+    state = TrainingState(variables := [*encoder.variables, *head.variables], AdamW(variables, recipe.weight_decay))
+    take_step = _compile_step(encoder, head, state, class_weight)
+    compute_logits = compile_logits(encoder, head)
+    lengths = train.inputs.lengths
+    steps = -(-len(train) // recipe.batch_size)
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction)
 
     def run_epoch(epoch: int) -> tuple[float, float]:
-        generator = np.random.default_rng([recipe.seed, epoch])
-        progress = Progress(say, f"Epoch {epoch + 1}", rows, "rows")
-        total, rate = 0.0, 0.0
-        for number, batch in enumerate(training_batches(train.inputs.lengths, recipe.batch_size, generator)):
-            step = epoch * steps + number
-            rate = float(rates[step])
-            loss = float(run_step(train.inputs.batch(batch), train.labels[batch], rate, step))
-            require_finite(loss, "training loss", f"step {step + 1}", rate)
-            total += loss * len(batch)
-            progress.advance(len(batch))
-        return total / rows, rate
+        batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, epoch]))
+        epoch_rates = rates[epoch * steps : (epoch + 1) * steps]
+        progress = Progress(say, f"Epoch {epoch + 1}", len(train), "rows")
+        total = 0.0
+        for step, rows in enumerate(batches):
+            features, truth = train.inputs.batch(rows), train.labels[rows]
+            loss = take_step(features, truth, epoch_rates[step], epoch * steps + step).numpy()
+            require_finite(loss[None], epoch, step, epoch_rates)
+            total += float(loss) * len(rows)
+            progress.advance(len(rows))
+        return total / len(train), float(epoch_rates[-1])
 
     def validate() -> Evaluation:
-        answers = forward(logits, validation.inputs, len(labels), lambda _: None, "Validation")
-        return evaluate(answers, validation.labels, labels)
+        logits = forward(compute_logits, validation.inputs, len(labels), say, "Validation")
+        return evaluate(logits, validation.labels, labels)
 
-    state = TrainingState(variables, optimizer)
-    return fit(state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say)
+    history = fit(state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say)
+    return head, history
 
 
-def logits_function(encoder: Encoder, head: Head) -> Callable[[Features], Tensor]:
-    """The forward pass as it is published, without dropout.
-
-    Args:
-        encoder: the model.
-        head: its head.
-
-    Returns:
-        A function: features -> float32[n, classes].
-    """
+def compile_logits(encoder: Encoder, head: Head) -> Callable[[Features], Tensor]:
+    """The forward pass as it is deployed, without any dropout: features -> float32[n, classes]."""
     import tensorflow as tf
 
-    compiled: Callable[[Features], Tensor] = tf.function(
-        lambda features: head.logits(encoder.text_vectors(features, training=False)),
-        input_signature=[encoder.signature],
-    )
+    @tf.function(input_signature=[encoder.signature], autograph=False)
+    def compute_logits(features: Tensor) -> Tensor:
+        return head.logits(encoder.text_vectors(features, training=False))
+
+    compiled: Callable[[Features], Tensor] = compute_logits
     return compiled
 
 
 def _compile_step(
-    encoder: Encoder, head: Head, optimizer: AdamW, class_weight: npt.NDArray[np.float32]
-) -> Callable[[Features, npt.NDArray[np.int32], float, int], Tensor]:
+    encoder: Encoder, head: Head, state: TrainingState, class_weight: npt.NDArray[np.float32]
+) -> Callable[[Features, npt.NDArray[np.int32], np.float32, int], Tensor]:
     import tensorflow as tf
 
-    variables = [*encoder.variables, *head.variables]
-    # One trace for batches of all lengths: each is padded to its own longest text, no further.
+    # Batch size and length are open in the signature: there is one trace, and batches are padded to their own length
+    # and no further (1.14 times as fast as lengths in multiples of 8, 1.28 times as powers of two).
     signature = [
         encoder.signature,
         tf.TensorSpec([None], tf.int32),
@@ -111,14 +107,14 @@ def _compile_step(
         tf.TensorSpec([], tf.int64),
     ]
 
-    @tf.function(input_signature=signature)
-    def run_step(features: Tensor, truth: Tensor, rate: Tensor, step: Tensor) -> Tensor:
+    @tf.function(input_signature=signature, autograph=False)
+    def take_step(features: Tensor, truth: Tensor, learning_rate: Tensor, step: Tensor) -> Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
+            tape.watch(state.variables)
             logits = head.logits(encoder.text_vectors(features, training=True), step)
-            loss = weighted_cross_entropy(logits, truth, tf.constant(class_weight))
-        optimizer.apply(tape.gradient(loss, variables), rate)
+            loss = weighted_cross_entropy(logits, truth, class_weight)
+        state.optimizer.apply(tape.gradient(loss, state.variables), learning_rate)
         return loss
 
-    compiled: Callable[[Features, npt.NDArray[np.int32], float, int], Tensor] = run_step
+    compiled: Callable[[Features, npt.NDArray[np.int32], np.float32, int], Tensor] = take_step
     return compiled

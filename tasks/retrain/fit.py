@@ -111,9 +111,7 @@ def best_epoch(history: list[Epoch]) -> int:
     return min(history, key=lambda entry: entry.validation.loss).epoch
 
 
-def require_finite(
-    losses: npt.NDArray[np.float32], epoch: int, first: int, rates: npt.NDArray[np.float32]
-) -> None:
+def require_finite(losses: npt.NDArray[np.float32], epoch: int, first: int, rates: npt.NDArray[np.float32]) -> None:
     """Stop a run that has diverged.
 
     Args:

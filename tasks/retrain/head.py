@@ -77,14 +77,14 @@ class Head:
         """The weights by name: `dense_0/kernel`, `dense_0/bias`, ..., `logits/kernel`, `logits/bias`."""
         return {variable.name.split(":")[0]: variable.numpy() for variable in self.variables}
 
-    def standardise_input(self, mean: npt.NDArray[np.float32], deviation: npt.NDArray[np.float32]) -> None:
-        """Make the head take vectors as they are where it was trained on `(vector - mean) / deviation`.
+    def standardise_input(self, mean: npt.NDArray[np.float32], scale: np.float32) -> None:
+        """Make the head take vectors as they are where it was trained on `(vector - mean) / scale`.
 
         Args:
             mean: float32[width].
-            deviation: float32[width], above zero.
+            scale: above zero.
         """
         kernel, bias = self._layers[0]
-        scaled = kernel.numpy().astype(np.float64) / deviation[:, None]
+        scaled = kernel.numpy().astype(np.float64) / scale
         bias.assign((bias.numpy() - mean @ scaled).astype(np.float32))
         kernel.assign(scaled.astype(np.float32))

@@ -62,7 +62,7 @@ def embed_texts(
     Returns:
         Artifacts that together hold a vector for each text, by digest.
     """
-    from tasks.retrain.embed import embed
+    from tasks.retrain.worker import embed
 
     store = Store.open()
     pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
@@ -121,7 +121,7 @@ def train_classifier(
     Returns:
         `classifier`: weights, history, evaluation.
     """
-    from tasks.retrain.train import train
+    from tasks.retrain.worker import train
 
     store = Store.open()
 

@@ -1,6 +1,7 @@
 """How TensorFlow is started in this block: the faster CPU kernels, and the same bits for the same seed."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 Tensor = Any
@@ -17,6 +18,9 @@ def start_tensorflow() -> Any:
     # once, at import; whoever sets the variable keeps the last word.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # Without a GPU, TensorFlow reports as an error that it found none; with one, its errors are worth reading.
+    has_gpu = Path("/dev/nvidiactl").exists()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
     import tensorflow as tf
 
     # Among other things this turns a random op without a seed into an error: see seeded_model.py.

@@ -1,8 +1,7 @@
-"""Trains a classifier, evaluates it, and writes the content of a `classifier` artifact."""
+"""Examples + encoder -> a trained and evaluated classifier. The mode decides what is trained."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +10,31 @@ from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.recipe import TrainRecipe
 from tasks.retrain.class_weights import class_weights
+from tasks.retrain.classifier_files import (
+    variable_names,
+    write_description,
+    write_predictions,
+    write_results,
+    write_weights,
+)
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import load_encoder, require_trainable
-from tasks.retrain.evaluate import Evaluation, evaluate, probabilities
+from tasks.retrain.evaluate import Evaluation, evaluate
 from tasks.retrain.examples import Examples, read_examples, read_labels
 from tasks.retrain.feature_extraction import Embedded, train_head
-from tasks.retrain.fine_tuning import fine_tune, logits_function
+from tasks.retrain.fine_tuning import compile_logits, fine_tune
 from tasks.retrain.fit import Epoch, best_epoch
 from tasks.retrain.forward import forward
-from tasks.retrain.head import Head
+from tasks.retrain.head import Weights
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
-Logits = dict[Split, npt.NDArray[np.float32]]
+
+@dataclass(frozen=True)
+class _Trained:
+    head: Weights
+    encoder: Weights
+    history: list[Epoch]
+    logits: dict[Split, npt.NDArray[np.float32]]
 
 
 def train(
@@ -35,123 +47,87 @@ def train(
     folder: Path,
     say: Say,
 ) -> ClassifierFacts:
-    """Train in the recipe's mode and evaluate the best weights.
+    """Train a classifier, keep its best weights and evaluate them.
 
     Args:
         model: a `model` artifact.
         facts: its facts.
         rows: a `rows` artifact.
-        tokens: a `tokens` artifact, where the model takes token ids.
-        embeddings: `embeddings` artifacts that together know every text, for feature extraction.
+        tokens: its `tokens` artifact, for a BERT-like encoder.
+        embeddings: `embeddings` artifacts that know every text, for feature extraction.
         recipe: a complete train section.
         folder: where the content of the `classifier` artifact is written.
         say: takes progress lines.
 
     Returns:
-        The artifact's facts.
+        Epochs, the best of them, and metrics by split. Fine-tuning leaves the training split out: evaluating it would
+        take about as long as a third of an epoch.
 
     Raises:
+        InvalidRecipe: class weights for a class that does not exist.
+        InvalidData: a split has no rows.
+        UnsupportedModel: fine-tuning of a model without trainable variables.
         TrainingFailed: the loss is not a number.
-        UnsupportedModel: the model cannot be fine-tuned.
-        InvalidRecipe: class weights name a class that does not exist.
     """
     labels = read_labels(rows)
-    splits: dict[Split, Examples] = {split: read_examples(tokens or rows, split) for split in SPLITS}
-    weight = class_weights(recipe.class_weights, labels, splits["train"].labels)
+    examples = {split: read_examples(tokens or rows, split) for split in SPLITS}
+    weights = class_weights(recipe.class_weights, labels, examples["train"].labels)
     start_tensorflow()
     if recipe.mode == "feature_extraction":
-        head, history, logits = _extract(splits, Embeddings(embeddings), labels, weight, recipe, say)
-        names: list[str] = []
+        trained = _train_head(embeddings, examples, labels, weights, recipe, say)
     else:
-        head, history, logits, tensors = _fine_tune(model, facts, splits, labels, weight, recipe, say)
-        names = list(tensors)
-        _write_tensors(folder / "encoder.safetensors", tensors)
-    _write_tensors(folder / "head.safetensors", head.weights())
-    bert = facts.interface == "bert_encoder"
-    description = {
-        "interface": facts.interface,
-        "mode": recipe.mode,
-        "pooling": recipe.pooling if bert else None,
-        "labels": labels,
-        "width": facts.width,
-        "hidden": recipe.hidden,
-        "activation": "relu",
-        "max_length": recipe.max_length if bert else None,
-        "variables": names,
+        trained = _fine_tune(model, facts, examples, labels, weights, recipe, say)
+
+    evaluations: dict[Split, Evaluation] = {
+        split: evaluate(logits, examples[split].labels, labels) for split, logits in trained.logits.items()
     }
-    _write_json(folder / "classifier.json", description)
-    _write_json(folder / "history.json", [entry.to_json() for entry in history])
-    evaluations = {split: evaluate(answers, splits[split].labels, labels) for split, answers in logits.items()}
-    _write_json(folder / "evaluation.json", {split: found.to_json() for split, found in evaluations.items()})
-    _write_predictions(folder / "predictions.parquet", splits["test"], logits["test"])
-    test = evaluations["test"].metrics
-    say(f"test split: accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f}, {test.rows:,} rows")
+    best = best_epoch(trained.history)
+    write_weights(folder, trained.head, trained.encoder)
+    write_description(folder, facts, labels, list(trained.encoder), recipe)
+    write_results(folder, labels, trained.history, best, evaluations)
+    write_predictions(folder, examples["test"], trained.logits["test"])
+    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
+    test = metrics["test"]
+    say(f"test: accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows")
     return ClassifierFacts(
-        mode=recipe.mode,
-        labels=labels,
-        epochs=len(history),
-        best_epoch=best_epoch(history),
-        metrics={split: found.metrics for split, found in evaluations.items()},
+        mode=recipe.mode, labels=labels, epochs=len(trained.history), best_epoch=best, metrics=metrics
     )
 
 
-def _extract(
-    splits: dict[Split, Examples],
-    embeddings: Embeddings,
+def _train_head(
+    embeddings: list[Path],
+    examples: dict[Split, Examples],
     labels: list[str],
-    weight: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
     recipe: TrainRecipe,
     say: Say,
-) -> tuple[Head, list[Epoch], Logits]:
-    embedded = {
-        split: Embedded(embeddings.look_up(examples.keys), examples.labels) for split, examples in splits.items()
-    }
-    head, history = train_head(embedded["train"], embedded["validation"], labels, weight, recipe, say)
-    return head, history, {split: head.logits(part.vectors).numpy() for split, part in embedded.items()}
+) -> _Trained:
+    known = Embeddings(embeddings)
+    embedded = {split: Embedded(known.look_up(part.keys), part.labels) for split, part in examples.items()}
+    head, history = train_head(embedded["train"], embedded["validation"], labels, weights, recipe, say)
+    logits = {split: head.logits(part.vectors).numpy() for split, part in embedded.items()}
+    return _Trained(head.weights(), {}, history, logits)
 
 
 def _fine_tune(
     model: Path,
     facts: ModelFacts,
-    splits: dict[Split, Examples],
+    examples: dict[Split, Examples],
     labels: list[str],
-    weight: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
     recipe: TrainRecipe,
     say: Say,
-) -> tuple[Head, list[Epoch], Logits, dict[str, npt.NDArray[np.float32]]]:
+) -> _Trained:
     encoder = load_encoder(model, facts, recipe.pooling, recipe.seed)
     require_trainable(encoder, facts)
-    hidden = recipe.hidden or []
-    head = Head(facts.width, hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=True)
-    history = fine_tune(encoder, head, splits["train"], splits["validation"], labels, weight, recipe, say)
-    compute = logits_function(encoder, head)
-    # The training split is left out: a forward pass over it costs a third of an epoch and tells little.
+    train, validation = examples["train"], examples["validation"]
+    head, history = fine_tune(encoder, facts.width, train, validation, labels, weights, recipe, say)
+    compute_logits = compile_logits(encoder, head)
     held_out: tuple[Split, ...] = ("validation", "test")
-    logits: Logits = {
-        split: forward(compute, splits[split].inputs, len(labels), say, f"Evaluating {split}") for split in held_out
+    logits = {
+        split: forward(compute_logits, examples[split].inputs, len(labels), say, f"Evaluation on {split}")
+        for split in held_out
     }
-    return head, history, logits, {variable.name: variable.numpy() for variable in encoder.variables}
-
-
-def _write_tensors(path: Path, tensors: dict[str, npt.NDArray[np.float32]]) -> None:
-    from safetensors.numpy import save_file
-
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _write_predictions(path: Path, test: Examples, logits: npt.NDArray[np.float32]) -> None:
-    import polars as pl
-
-    pl.DataFrame(
-        {
-            "key": [key.tobytes() for key in test.keys],
-            "label": test.labels,
-            "predicted": logits.argmax(axis=1).astype(np.int32),
-            "probabilities": pl.Series(probabilities(logits).tolist(), dtype=pl.List(pl.Float32)),
-        },
-        schema_overrides={"key": pl.Binary, "label": pl.Int32, "predicted": pl.Int32},
-    ).sort("key").write_parquet(path)
+    names = variable_names(encoder.variables)
+    values = {name: variable.numpy() for name, variable in zip(names, encoder.variables, strict=True)}
+    return _Trained(head.weights(), values, history, logits)

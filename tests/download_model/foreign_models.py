@@ -27,13 +27,17 @@ def save_without_call(folder: Path) -> Path:
     return folder
 
 
-def save_preprocessor(folder: Path, asset: Path, tokenize: Callable[[Any], Any], *, packs: bool = True) -> Path:
-    """A preprocessor as TF Hub's are: `tokenize` gives ragged ids; the asset is saved beside it."""
+def save_preprocessor(
+    folder: Path, asset: Path, tokenize: Callable[[Any], Any], *, table: Any = None, packs: bool = True
+) -> Path:
+    """A preprocessor as TF Hub's are: `tokenize` gives ragged ids, the asset is saved beside it."""
     import tensorflow as tf
     import tensorflow_text as tf_text
 
     text = tf.TensorSpec([None], tf.string)
     module = tf.train.Checkpoint(asset=tf.saved_model.Asset(str(asset)))
+    if table is not None:
+        module.table = table
     module.tokenize = tf.train.Checkpoint()
     module.tokenize.__call__ = tf.function(tokenize, input_signature=[text], autograph=False)
 
@@ -53,6 +57,19 @@ def save_preprocessor(folder: Path, asset: Path, tokenize: Callable[[Any], Any],
         module.bert_pack_inputs = tf.train.Checkpoint()
         module.bert_pack_inputs.__call__ = pack
     module.__call__ = tf.function(lambda texts: pack([tokenize(texts)], 128), input_signature=[text], autograph=False)
-    module.keeps = [tokenize, pack]
     tf.saved_model.save(module, str(folder))
     return folder
+
+
+def save_bert_preprocessor(folder: Path, vocabulary: Path, *, packs: bool = True, **options: Any) -> Path:
+    """A preprocessor made with TensorFlow Text's BertTokenizer, which is what TF Hub's own are made with."""
+    import tensorflow as tf
+    import tensorflow_text as tf_text
+
+    lines = tf.lookup.TextFileIndex
+    initializer = tf.lookup.TextFileInitializer(
+        str(vocabulary), tf.string, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER
+    )
+    table = tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+    tokenizer = tf_text.BertTokenizer(table, token_out_type=tf.int32, **options)
+    return save_preprocessor(folder, vocabulary, tokenizer.tokenize, table=table, packs=packs)

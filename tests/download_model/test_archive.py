@@ -12,7 +12,7 @@ from tasks.download_model import archive
 
 
 def pack(file: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> Path:
-    with tarfile.open(str(file), mode) as opened:  # type: ignore[call-overload]
+    with tarfile.open(str(file), mode) as opened:  # type: ignore[call-overload]  # its modes are literals there
         for member, content in members:
             member.size = len(content)
             opened.addfile(member, io.BytesIO(content))

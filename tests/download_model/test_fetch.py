@@ -3,13 +3,17 @@
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubtune.errors import SourceNotFound, UnsafeArchive, UnsupportedModel
+from hubtune.progress import Say
 from schemas.recipe import ModelRecipe
+from tasks.download_model import fetch as fetch_module
 from tasks.download_model import http
 from tasks.download_model.fetch import fetch, source_fingerprint
+from tasks.download_model.inspect_model import inspect
 from tests.download_model.conftest import SHARED_MODELS, fetched
 from tests.download_model.hub_server import HubServer, body, running, status
 
@@ -22,6 +26,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setattr(http, "_FIRST_WAIT_SECONDS", 0.01)
     with running() as started:
         yield started
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same inspection without the price of another process; one test here pays it, and others have its own."""
+
+    def run(module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float) -> dict[str, Any]:
+        return inspect(request, say)
+
+    monkeypatch.setattr(fetch_module, "run_in_fresh_process", run)
 
 
 def packed(folder: Path, file: Path, *, inside: str = ".") -> bytes:
@@ -62,15 +76,17 @@ def test_an_encoder_of_a_hub_comes_with_its_preprocessor(server: HubServer, tiny
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_an_archive_and_a_folder_give_the_same(tiny_hub: Path, tmp_path: Path) -> None:
     packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz", inside="bert/")
     recipe = ModelRecipe(source=str(tmp_path / "encoder.tar.gz"), preprocessor=str(tiny_hub / "preprocessor"))
     model = fetched(recipe, tmp_path / "model")
-    assert files(model.folder) == [name for name in files(tiny_hub)]
+    assert files(model.folder) == files(tiny_hub)
     assert all((model.folder / name).read_bytes() == (tiny_hub / name).read_bytes() for name in files(tiny_hub))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason="the models in ../shared are not here")
 def test_a_text_embedding_from_a_folder(tmp_path: Path) -> None:
     model = fetched(ModelRecipe(source=str(SHARED_MODELS / "glove_twitter_12k_dim25")), tmp_path / "model")
@@ -83,7 +99,6 @@ def test_a_text_embedding_from_a_folder(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "arrived").mkdir()
     (tmp_path / "arrived" / "weights.h5").touch()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hubtune.errors import SourceNotFound, SourceUnavailable
+from hubtune.errors import SourceNotFound, SourceUnavailable, UnsafeArchive
 from tasks.download_model import http
-from tests.download_model.hub_server import HubServer, body, ranges, running, status
+from tests.download_model.hub_server import Answer, HubServer, body, ranges, running, status
 
 CONTENT = hashlib.shake_128(b"a model").digest(300_000)
 WHOLE = body(CONTENT, ETag='"v1"')
@@ -79,7 +79,7 @@ def test_other_refusals_are_final(code: int, server: HubServer, tmp_path: Path) 
         downloaded(server, tmp_path)
     assert len(server.requests) == 1
     assert PATH in caught.value.where
-    assert "model.source" in caught.value.remedy
+    assert "needs a login" in caught.value.remedy
 
 
 def test_a_body_that_breaks_off_is_continued(server: HubServer, tmp_path: Path) -> None:
@@ -116,12 +116,23 @@ def test_a_body_that_always_breaks_off_is_given_up(server: HubServer, tmp_path: 
         downloaded(server, tmp_path)
 
 
-@pytest.mark.parametrize("headers", [{"Content_Type": "text/html; charset=utf-8"}, {}])
-def test_a_web_page_is_no_model(headers: dict[str, str], server: HubServer, tmp_path: Path) -> None:
-    server.answers[PATH] = [body(b"\n<!DOCTYPE html><title>Models</title>", **headers)]
+@pytest.mark.parametrize(
+    "answer",
+    [body(b"Models", Content_Type="text/html; charset=utf-8"), body(b"\n<!DOCTYPE html><title>Models</title>")],
+)
+def test_a_web_page_is_no_model(answer: Answer, server: HubServer, tmp_path: Path) -> None:
+    server.answers[PATH] = [answer]
     with pytest.raises(SourceNotFound, match="sent a web page, not a model"):
         downloaded(server, tmp_path)
     assert len(server.requests) == 1
+
+
+def test_a_download_without_end_is_stopped(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 100_000)
+    server.answers[PATH] = [WHOLE]
+    with pytest.raises(UnsafeArchive, match="larger than"):
+        downloaded(server, tmp_path)
+    assert (tmp_path / "file").stat().st_size <= 100_000
 
 
 def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hubtune.inference.tokenizer import WordPieceTokenizer
 from tasks.download_model.inspect_model import inspect
 from tasks.download_model.starter import package_folder
 from tests.download_model.conftest import SHARED_MODELS, TINY_VOCABULARY, Fetched
-from tests.download_model.foreign_models import save_call, save_preprocessor, save_without_call
+from tests.download_model.foreign_models import save_bert_preprocessor, save_call, save_preprocessor, save_without_call
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +161,7 @@ def test_an_encoder_is_taken_with_its_preprocessor(tiny_hub: Path, tmp_path: Pat
         "interface": "bert_encoder",
         "width": 8,
         "layers": 2,
-        "parameters": 2120,
+        "parameters": 2128,
         "trainable": True,
         "vocabulary": len(TINY_VOCABULARY),
         "max_positions": 64,
@@ -194,12 +194,8 @@ def test_a_preprocessor_of_another_encoder_is_refused(tiny_hub: Path, starter_mo
 def test_the_preprocessors_of_tf_hub_are_recognised(
     lower_case: bool, case: str, starter_model: Fetched, tmp_path: Path
 ) -> None:
-    import tensorflow as tf
-    import tensorflow_text as tf_text
-
     vocabulary = package_folder() / "vocab.txt"
-    cut = tf_text.BertTokenizer(str(vocabulary), lower_case=lower_case, token_out_type=tf.int32)
-    preprocessor = save_preprocessor(tmp_path / "preprocessor", vocabulary, cut.tokenize)
+    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=lower_case)
     look(starter_model.folder / "encoder", preprocessor, tmp_path / "tokenizer")
     settings = (tmp_path / "tokenizer" / "wordpiece.json").read_text(encoding="utf-8")
     assert f'"case": "{case}"' in settings
@@ -207,20 +203,13 @@ def test_the_preprocessors_of_tf_hub_are_recognised(
 
 
 def test_a_preprocessor_that_cuts_otherwise_is_refused(starter_model: Fetched, tmp_path: Path) -> None:
-    import tensorflow as tf
-    import tensorflow_text as tf_text
-
     vocabulary = package_folder() / "vocab.txt"
-    cut = tf_text.BertTokenizer(
-        str(vocabulary),
-        lower_case=True,
-        token_out_type=tf.int32,
-        basic_tokenizer_class=tf_text.python.ops.bert_tokenizer.AccentPreservingBasicTokenizer,
+    preprocessor = save_bert_preprocessor(
+        tmp_path / "preprocessor", vocabulary, lower_case=True, split_unknown_characters=True
     )
-    preprocessor = save_preprocessor(tmp_path / "preprocessor", vocabulary, cut.tokenize)
     error = refusal(starter_model.folder / "encoder", preprocessor)
     assert "cuts text in a way that is not known here" in error.what
-    assert "from the closest setting (case: " in error.what
+    assert "from the closest setting (case: fold)" in error.what
 
 
 def test_a_preprocessor_without_a_wordpiece_vocabulary_is_refused(tiny_hub: Path, tmp_path: Path) -> None:
@@ -237,10 +226,6 @@ def test_a_preprocessor_without_a_wordpiece_vocabulary_is_refused(tiny_hub: Path
 
 
 def test_a_preprocessor_that_does_not_pack_is_refused(tiny_hub: Path, tmp_path: Path) -> None:
-    import tensorflow as tf
-    import tensorflow_text as tf_text
-
     vocabulary = package_folder() / "vocab.txt"
-    cut = tf_text.BertTokenizer(str(vocabulary), lower_case=True, token_out_type=tf.int32)
-    preprocessor = save_preprocessor(tmp_path / "preprocessor", vocabulary, cut.tokenize, packs=False)
+    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=True, packs=False)
     assert "the preprocessor has no bert_pack_inputs" in refusal(tiny_hub / "encoder", preprocessor).what

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from hubtune.errors import SourceNotFound, UnsupportedModel
+from hubtune.inference.tokenizer import WordPieceTokenizer
 from schemas.handoff import ModelFacts
 from schemas.recipe import ModelRecipe
 from tasks.download_model import starter
 from tasks.download_model.convert_bert import convert
 from tasks.download_model.fetch import fetch, source_fingerprint
-from tests.download_model.conftest import Fetched, fetched, write_bert
+from tests.download_model.conftest import TINY_VOCABULARY, Fetched, fetched, write_bert
 
 RECIPE = ModelRecipe(source="starter")
 
@@ -93,6 +94,16 @@ def test_a_missing_package_and_a_missing_file_are_named(tmp_path: Path, monkeypa
     monkeypatch.setattr(starter, "find_spec", lambda name: spec)
     with pytest.raises(SourceNotFound, match=r"has no model\.safetensors"):
         fetch(RECIPE, tmp_path, print)
+
+
+@pytest.mark.slow
+def test_a_cased_model_keeps_case_and_accents(tmp_path: Path) -> None:
+    write_bert(tmp_path, lower_case=False)
+    convert({"source": str(tmp_path), "folder": str(tmp_path / "to")}, print)
+    tokenizer = WordPieceTokenizer.load(tmp_path / "to" / "tokenizer")
+    upper, lower, accented = tokenizer.encode(["KNOW", "know", "knów"], 8)
+    assert upper != lower
+    assert accented[1:-1] == [TINY_VOCABULARY.index("[UNK]")]
 
 
 @pytest.mark.parametrize(("field", "value"), [("hidden_act", "relu"), ("position_embedding_type", "relative_key")])

@@ -191,8 +191,8 @@ def _classifier(
         "per_class": dict.fromkeys(LABELS, figures),
         "confusion_matrix": matrix,
     }
-    evaluation = {"train": split, "validation": split, "test": split}
-    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    splits = {"train": split, "validation": split, "test": split}
+    (folder / "evaluation.json").write_text(json.dumps({"labels": LABELS, "splits": splits}))
 
 
 class _RandomWeights(dict[str, Any]):

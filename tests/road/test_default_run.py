@@ -30,10 +30,11 @@ def test_the_first_run_publishes_a_good_model(finished: Finished) -> None:
     assert states(report) == dict.fromkeys(TASKS, "Completed")
     assert (report["state"], report["model"], report["version"]) == ("Completed", "insincere-questions", 1)
     assert report["promoted"] is True
-    assert list(report["artifacts"]) == ["download_model", "download_data", "preprocess", "retrain", "publish"]
-    # Always saying "sincere" would give an accuracy of 0.70 and a macro-F1 of 0.41.
-    assert report["metrics"]["test"]["accuracy"] > 0.85
-    assert report["metrics"]["test"]["macro_f1"] > 0.80
+    blocks = ["download_model", "download_data", "preprocess", "quarantine", "retrain", "publish"]
+    assert list(report["artifacts"]) == blocks
+    # Always saying "sincere" would give an accuracy of 0.66 and a macro-F1 of 0.40.
+    assert report["metrics"]["test"]["accuracy"] > 0.75
+    assert report["metrics"]["test"]["macro_f1"] > 0.70
 
 
 def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
