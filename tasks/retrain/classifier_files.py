@@ -1,7 +1,7 @@
 """The content of a `classifier` artifact. Equal classifiers give equal bytes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,6 @@ from tasks.retrain.fit import Epoch
 from tasks.retrain.head import Weights
 
 
-def variable_names(variables: Sequence[Any]) -> list[str]:
-    """Names under which variables are stored: their own, or with their position where a name occurs twice."""
-    names = [str(variable.name).split(":")[0] for variable in variables]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{position:04d}/{name}" for position, name in enumerate(names)]
-
-
 def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
     """Write `head.safetensors` and, where the encoder was trained, `encoder.safetensors`."""
     from safetensors.numpy import save_file
@@ -36,16 +28,25 @@ def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
 def write_description(
     folder: Path, facts: ModelFacts, labels: list[str], variables: list[str], recipe: TrainRecipe
 ) -> None:
-    """Write `classifier.json`: all that is needed to build the classifier again from model and weights."""
+    """Write `classifier.json`: all that is needed to build the classifier again from model and weights.
+
+    Args:
+        folder: the artifact's folder.
+        facts: of the pretrained model.
+        labels: class names in class order.
+        variables: names of the encoder's variables in `encoder.safetensors`, in the loaded model's order.
+        recipe: pooling and maximal length have no meaning, and are null, where the model takes strings.
+    """
+    takes_tokens = facts.interface == "bert_encoder"
     description = {
         "interface": facts.interface,
         "mode": recipe.mode,
-        "pooling": recipe.pooling,
+        "pooling": recipe.pooling if takes_tokens else None,
         "labels": labels,
         "width": facts.width,
         "hidden": recipe.hidden,
         "activation": "relu",
-        "max_length": recipe.max_length,
+        "max_length": recipe.max_length if takes_tokens else None,
         "variables": variables,
     }
     _write_json(folder / "classifier.json", description)

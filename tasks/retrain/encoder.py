@@ -44,19 +44,25 @@ def load_encoder(model: Path, facts: ModelFacts, pooling: Pooling, seed: int) ->
 
 
 def require_trainable(encoder: Encoder, facts: ModelFacts) -> None:
-    """Refuse to fine-tune a model that has nothing to tune.
+    """Refuse to fine-tune a model that has nothing to tune, or whose trained weights could not be told apart.
 
     Args:
         encoder: the loaded model.
         facts: what was found when the model arrived.
 
     Raises:
-        UnsupportedModel: the model was exported without trainable variables.
+        UnsupportedModel: there are no trainable variables, or two of them have the same name.
     """
-    if facts.trainable and encoder.variables:
+    names = [variable.name for variable in encoder.variables]
+    twice = [name for name in names if names.count(name) > 1]
+    if not facts.trainable or not names:
+        found = "was exported without trainable variables"
+    elif twice:
+        found = f"has {names.count(twice[0])} trainable variables named {twice[0]!r}"
+    else:
         return
     raise UnsupportedModel(
-        f"the model ({facts.interface}, {facts.parameters:,} parameters) was exported without trainable variables",
+        f"the model ({facts.interface}, {facts.parameters:,} parameters) {found}",
         where="train.mode: fine_tuning",
         remedy="use train.mode: feature_extraction, or another model.source",
     )

@@ -18,9 +18,9 @@ from tasks.retrain.tensorflow_setup import Tensor
 
 # Steps inside one call of TensorFlow: enough that the call costs nothing, few enough for live progress.
 _STEPS_PER_CALL = 512
-# Deviation of the head's inputs. At 1 the default learning rate is too high (the first epoch was the best one on sst2
-# and quora_insincere); without any centring and scaling, 25-dimensional GloVe vectors, whose mean is large, lost 3 points
-# of accuracy on trec6. At 0.3 the starter's vectors, which have about that deviation, are as good as they come.
+# Deviation of the head's inputs. At 1 the default learning rate is too high (on sst2 and quora_insincere the first
+# epoch was the best one); without centring and scaling, 25-dimensional GloVe vectors, whose mean is large, lost 3
+# points of accuracy on trec6. At 0.3, about the deviation of the starter's vectors, both are as good as they come.
 _INPUT_DEVIATION = 0.3
 
 

@@ -11,7 +11,6 @@ from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.recipe import TrainRecipe
 from tasks.retrain.class_weights import class_weights
 from tasks.retrain.classifier_files import (
-    variable_names,
     write_description,
     write_predictions,
     write_results,
@@ -128,6 +127,6 @@ def _fine_tune(
         split: forward(compute_logits, examples[split].inputs, len(labels), say, f"Evaluation on {split}")
         for split in held_out
     }
-    names = variable_names(encoder.variables)
-    values = {name: variable.numpy() for name, variable in zip(names, encoder.variables, strict=True)}
-    return _Trained(head.weights(), values, history, logits)
+    return _Trained(
+        head.weights(), {variable.name: variable.numpy() for variable in encoder.variables}, history, logits
+    )

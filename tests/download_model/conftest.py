@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,8 @@ from tasks.download_model.fetch import fetch
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 SHARED_MODELS = Path(__file__).parents[2] / ".." / "shared" / "models"
-TINY_VOCABULARY = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *"abcdefghijklmnopqrstuvwxyz?.,",
-    "##s",
-    "what",
-    "plant",
-]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TINY_VOCABULARY = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz?.,", "##s", "what", "plant", "know", "KNOW"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_bert(folder: Path, *, lower_case: bool = True, **changes: object) -> None:
+def write_bert(folder: Path, changes: Mapping[str, str] | None = None, *, lower_case: bool = True) -> None:
     """A BERT model in the form in which Hugging Face keeps it."""
     width, wide, layers = 8, 16, 2
     config = {
@@ -70,7 +62,7 @@ def write_bert(folder: Path, *, lower_case: bool = True, **changes: object) -> N
         "max_position_embeddings": 64, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
     }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config | dict(changes or {})), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower_case}), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(TINY_VOCABULARY) + "\n", encoding="utf-8")
     random = np.random.default_rng(0)

@@ -108,6 +108,6 @@ def test_a_cased_model_keeps_case_and_accents(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("hidden_act", "relu"), ("position_embedding_type", "relative_key")])
 def test_a_variant_that_computes_something_else_is_not_converted(field: str, value: str, tmp_path: Path) -> None:
-    write_bert(tmp_path, **{field: value})
+    write_bert(tmp_path, {field: value})
     with pytest.raises(UnsupportedModel, match=f"{field} is '{value}'"):
         convert({"source": str(tmp_path), "folder": str(tmp_path / "to")}, print)

@@ -1,0 +1,127 @@
+"""Small but real inputs of block 4: a rows artifact to learn from, and a BERT-like encoder of two layers."""
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
+from schemas.handoff import ModelFacts
+from schemas.recipe import TrainRecipe
+
+LABELS = ["weather", "food", "music"]
+WORDS = {
+    "weather": ["rain", "snow", "wind", "storm", "sunshine", "fog"],
+    "food": ["bread", "soup", "cheese", "noodles", "apples", "salad"],
+    "music": ["violin", "drums", "opera", "songs", "piano", "jazz"],
+}
+FRAMES = [
+    "{a} and {b}",
+    "there was {a} again",
+    "why is there {a} on tuesday , and {b} on friday ?",
+    "my sister talks about {a} , {b} , and nothing else , from morning until late in the evening",
+    "{b} !",
+    "they say that {a} goes well with {b}",
+]
+WIDTH, MAX_LENGTH = 32, 32
+FACTS = ModelFacts(interface="bert_encoder", width=WIDTH, layers=2, parameters=20_000, trainable=True)
+
+
+def topics() -> list[tuple[str, int]]:
+    """Every frame with every ordered pair of words of one class: 540 texts, 3 classes."""
+    rows: dict[str, int] = {}
+    for label, name in enumerate(LABELS):
+        for frame, (a, b) in itertools.product(FRAMES, itertools.permutations(WORDS[name], 2)):
+            rows.setdefault(frame.format(a=a, b=b), label)
+    return list(rows.items())
+
+
+def write_rows(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: list[str]) -> Path:
+    """A `rows` artifact's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, rows in splits.items():
+        table = {
+            "key": [hashlib.blake2b(text.encode(), digest_size=16).digest() for text, _ in rows],
+            "text": [text for text, _ in rows],
+            "label": [label for _, label in rows],
+        }
+        schema = {"key": pl.Binary, "text": pl.String, "label": pl.Int32}
+        pl.DataFrame(table, schema=schema).write_parquet(folder / f"{split}.parquet")
+    (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    return folder
+
+
+def write_topics(folder: Path, train: int = 240) -> Path:
+    """The topics, split at random."""
+    rows = topics()
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = [rows[position] for position in order]
+    splits = {"train": shuffled[:train], "validation": shuffled[train : train + 60], "test": shuffled[-60:]}
+    return write_rows(folder, splits, LABELS)
+
+
+def write_model(folder: Path) -> Path:
+    """A `model` artifact's folder without the preprocessor, which block 4 does not use. Dropout is that of BERT."""
+    import tensorflow as tf
+
+    from tasks.download_model.bert_encoder import BertConfig, build_encoder
+
+    words = sorted({word for text, _ in topics() for word in text.split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
+    settings = WordPieceSettings(case="lower", longest_word_unit="characters")
+    WordPieceTokenizer(vocabulary, settings).save(folder / "tokenizer")
+    config = BertConfig(
+        model_type="bert",
+        hidden_act="gelu",
+        vocab_size=len(vocabulary),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=64,
+        type_vocab_size=2,
+        layer_norm_eps=1e-12,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    tf.saved_model.save(build_encoder(config, _weights(config)), str(folder / "encoder"))
+    return folder
+
+
+def recipe(**changes: Any) -> TrainRecipe:
+    """A train section."""
+    return TrainRecipe.model_validate({"max_length": MAX_LENGTH} | changes)
+
+
+def _weights(config: Any) -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    width, wide = config.hidden_size, config.intermediate_size
+    weights: dict[str, NDArray[np.float32]] = {}
+
+    def dense(name: str, out: int, into: int) -> None:
+        weights[f"{name}.weight"] = random.normal(0, into**-0.5, (out, into)).astype(np.float32)
+        weights[f"{name}.bias"] = np.zeros(out, np.float32)
+
+    def norm(name: str) -> None:
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = np.ones(width, np.float32), np.zeros(width, np.float32)
+
+    tables = {"word": config.vocab_size, "position": config.max_position_embeddings, "token_type": 2}
+    for name, rows in tables.items():
+        scale = 1.0 if name == "word" else 0.1
+        table = random.normal(0, scale, (rows, width)).astype(np.float32)
+        weights[f"embeddings.{name}_embeddings.weight"] = table
+    norm("embeddings.LayerNorm")
+    for layer in (f"encoder.layer.{number}" for number in range(config.num_hidden_layers)):
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            dense(f"{layer}.attention.{part}", width, width)
+        norm(f"{layer}.attention.output.LayerNorm")
+        dense(f"{layer}.intermediate.dense", wide, width)
+        dense(f"{layer}.output.dense", width, wide)
+        norm(f"{layer}.output.LayerNorm")
+    dense("pooler.dense", width, width)
+    return weights
