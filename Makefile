@@ -23,8 +23,9 @@ help: ## list the commands
 retrain: setup ## retrain and publish: the default recipe, or RECIPE=file.yaml, and ARGS="--set train.epochs=2"
 	$(BIN)/hubtune retrain $(RECIPE) $(ARGS)
 
+# One process for the runs of the whole road, one for everything else.
 test: setup ## run all tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: setup ## format check, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -6,8 +6,17 @@ fills them in: a validated recipe is complete, and two recipes that mean the sam
 """
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Mode = Literal["feature_extraction", "fine_tuning"]
 Pooling = Literal["mean", "cls", "max", "pooled"]
@@ -56,6 +65,14 @@ class ModelRecipe(_Section):
         description="Handle of the preprocessing model that belongs to a BERT-like encoder; needed only where "
         "hubtune does not know it.",
     )
+
+    @field_validator("source", "preprocessor")
+    @classmethod
+    def _no_password(cls, handle: str | None) -> str | None:
+        # Recipes are shown, logged and published.
+        if handle is not None and "@" in urlsplit(handle).netloc:
+            raise ValueError("user and password do not belong in a recipe; give an address without them")
+        return handle
 
 
 class DataRecipe(_Section):

@@ -113,4 +113,5 @@ def _fields(location: Sequence[str]) -> list[str]:
 
 def _origin(path: Path | None, settings: Sequence[str]) -> str:
     origins = [str(path)] if path else ["the default recipe"]
-    return " with ".join([*origins, *(f"--set {setting}" for setting in settings)])
+    # Names alone: a value may be what must not be shown.
+    return " with ".join([*origins, *(f"--set {setting.partition('=')[0]}" for setting in settings)])

@@ -11,6 +11,20 @@ from typing import Any
 
 import numpy as np
 
+# The ops whose numbers follow from two attributes, `seed` and `seed2`. Saved files leave an attribute out where it has
+# its default, 0, so an op is known by its name alone.
+_RANDOM_OPS = {
+    "Multinomial",
+    "ParameterizedTruncatedNormal",
+    "RandomGamma",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RandomStandardNormal",
+    "RandomUniform",
+    "RandomUniformInt",
+    "TruncatedNormal",
+}
+
 
 def load_seeded(folder: Path, seed: int) -> Any:
     """Load a SavedModel and give each of its random ops a seed.
@@ -28,7 +42,7 @@ def load_seeded(folder: Path, seed: int) -> Any:
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph = model.meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    drawing = [node for node in nodes if "seed" in node.attr and "seed2" in node.attr]
+    drawing = [node for node in nodes if node.op in _RANDOM_OPS]
     if not drawing:
         return tf.saved_model.load(str(folder))
     seeds = np.random.default_rng(seed).integers(1, 2**31, (len(drawing), 2)).tolist()

@@ -56,6 +56,7 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
         (["data.labels={a: one}"], "labels must name at least two classes"),
         (["train.class_weights={sincere: 1, rude: 2}"], "names 'rude', which is no class; classes: sincere, insincere"),
         (["preprocess.test_fraction=0.5", "preprocess.validation_fraction=0.5"], "leave at least 0.2 to train on"),
+        (["model.source=https://me:secret@hub.example/model.tar.gz"], "model.source: user and password do not belong"),
         (["data=7"], "data: 7 is not allowed"),
         (["epochs"], "'epochs' is not FIELD=VALUE"),
         (["train=3", "train.epochs=1"], "reaches into 'train', which holds 3"),
@@ -67,6 +68,7 @@ def test_each_mistake_names_path_value_and_what_is_allowed(settings: list[str], 
     assert told in str(caught.value)
     assert caught.value.exit_status == 2
     assert caught.value.remedy
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["- a\n- list\n", "a: [\n", "just text"])

@@ -39,7 +39,9 @@ def test_batches_are_grouped_by_length() -> None:
 
 def test_epochs_differ_and_repeat_with_the_seed() -> None:
     lengths = np.arange(1, 201)
-    first, again, other = (training_batches(lengths, 8, np.random.default_rng(seed)) for seed in ([1, 0], [1, 0], [1, 1]))
+    first, again, other = (
+        training_batches(lengths, 8, np.random.default_rng(seed)) for seed in ([1, 0], [1, 0], [1, 1])
+    )
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert not all((a == b).all() for a, b in zip(first, other, strict=True))
     # Not sorted by length: a run must not end on the shortest texts.

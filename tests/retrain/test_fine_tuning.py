@@ -45,8 +45,8 @@ def test_it_learns_and_leaves_encoder_and_head_with_the_best_weights(model: Path
         variable.name.split(":")[0]: not np.array_equal(variable.numpy(), first)
         for variable, first in zip(encoder.variables, before, strict=True)
     }
-    # Nothing but the pooler, which mean pooling does not read, was left as it was.
-    assert {name for name, other in changed.items() if not other} == {"pooler/kernel", "pooler/bias"}
+    # Mean pooling does not read the pooler.
+    assert all(other for name, other in changed.items() if not name.startswith("pooler/"))
 
 
 def test_a_diverged_run_says_so(model: Path, tokens: Path) -> None:

@@ -14,7 +14,9 @@ def test_values() -> None:
 
 
 def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
-    np.testing.assert_allclose(learning_rates(4, peak=2e-3, warmup_fraction=0.0), [2e-3, 1.5e-3, 1e-3, 0.5e-3], rtol=1e-6)
+    np.testing.assert_allclose(
+        learning_rates(4, peak=2e-3, warmup_fraction=0.0), [2e-3, 1.5e-3, 1e-3, 0.5e-3], rtol=1e-6
+    )
 
 
 @given(st.integers(1, 500), st.floats(0, 0.5))

@@ -112,7 +112,7 @@ def test_results(mode: str, runs: list[Path]) -> None:
     history = json.loads((folder / "history.json").read_bytes())
     assert [entry["epoch"] for entry in history] == list(range(1, len(history) + 1))
     (best,) = (entry for entry in history if entry["best"])
-    assert best["validation_loss"] == min(entry["validation_loss"] for entry in history)
+    assert best["validation_macro_f1"] == max(entry["validation_macro_f1"] for entry in history)
     assert best["validation_loss"] == pytest.approx(evaluation["splits"]["validation"]["loss"], abs=1e-4)
     assert not {"seconds", "time"} & {key for entry in history for key in entry}
 
