@@ -12,6 +12,7 @@ from tasks.retrain.embeddings import Embeddings, write_embeddings
 from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import Texts, TokenIds, read_examples
 from tasks.retrain.forward import forward
+from tasks.retrain.tensorflow_setup import start_tensorflow
 
 
 def embed(
@@ -41,16 +42,13 @@ def embed(
     say(f"{distinct:,} distinct texts, {distinct - len(new):,} of them embedded before")
     if not len(new):
         return None
-    from tasks.retrain.tensorflow_setup import start_tensorflow
-
     tf = start_tensorflow()
     encoder = load_encoder(model, facts, recipe.pooling, recipe.seed)
     compute = tf.function(
         lambda features: encoder.text_vectors(features, training=False), input_signature=[encoder.signature]
     )
-    vectors = forward(
-        compute, _chain([examples.inputs for examples in splits]).select(new), facts.width, say, "Embedding"
-    )
+    inputs = _chain([examples.inputs for examples in splits]).select(new)
+    vectors = forward(compute, inputs, facts.width, say, "Embedding")
     if not np.isfinite(vectors).all():
         raise TrainingFailed(
             f"the encoder gives vectors that are not finite for {(~np.isfinite(vectors).all(axis=1)).sum():,} texts",

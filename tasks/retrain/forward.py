@@ -48,7 +48,7 @@ def forward(
 
     # A batch on each core beside one batch on all cores: what runs on one core within a batch (padding, pooling, small
     # ops) then overlaps with other batches. Each batch is computed by itself, so the order does not reach the result.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         for rows, result in zip(batches, threads.map(run, batches), strict=True):
             results[rows] = result
             progress.advance(len(rows))

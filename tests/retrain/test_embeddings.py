@@ -26,7 +26,8 @@ def test_what_is_written_is_found_and_the_rest_is_unknown(
     parts: list[list[bytes]] = [[], [], []]
     for key in sorted(known):
         parts[data.draw(st.integers(0, 2))].append(key)
-    folders, value = [], {}
+    folders: list[Path] = []
+    value: dict[bytes, list[float]] = {}
     for number, part in enumerate(parts):
         folder = tmp_path_factory.mktemp("part")
         vectors = np.array([[number, position] for position in range(len(part))], np.float32).reshape(-1, 2)

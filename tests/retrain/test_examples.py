@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData
 from hubtune.inference.tokenizer import WordPieceTokenizer
-from tasks.retrain.examples import TokenIds, Texts, read_examples
+from tasks.retrain.examples import Texts, TokenIds, read_examples
 from tasks.retrain.tokenise import tokenise
 from tests.retrain.small_inputs import MAX_LENGTH, WORDS, write_rows
 
@@ -56,8 +56,9 @@ def test_tokenise_writes_what_the_tokenizer_gives(model: Path, rows: Path, token
 
 
 def test_long_texts_are_cut(model: Path, tmp_path: Path) -> None:
-    rows = [(" ".join(WORDS["food"] * 10), 0)]
-    facts = tokenise(model, write_rows(tmp_path, {split: rows for split in ("train", "validation", "test")}, ["a"]), 8, tmp_path, print)  # fmt: skip
+    row = (" ".join(WORDS["food"] * 10), 0)
+    rows = write_rows(tmp_path / "rows", {"train": [row], "validation": [row], "test": [row]}, ["a"])
+    facts = tokenise(model, rows, 8, tmp_path, print)
     assert facts.longest == 8
     assert facts.tokens == 24
 

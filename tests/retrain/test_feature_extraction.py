@@ -78,9 +78,10 @@ def test_dropout_follows_from_the_seed() -> None:
         weights: list[float] = head.weights()["logits/kernel"].ravel().tolist()
         return weights
 
-    assert kernel(1, 0.5) == kernel(1, 0.5)
-    assert kernel(1, 0.5) != kernel(2, 0.5)
-    assert kernel(1, 0.5) != kernel(1, 0.0)
+    dropped = kernel(1, 0.5)
+    assert dropped == kernel(1, 0.5)
+    assert dropped != kernel(2, 0.5)
+    assert dropped != kernel(1, 0.0)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_step_and_rate() -> None:

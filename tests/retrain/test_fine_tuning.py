@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hubtune.errors import TrainingFailed, UnsupportedModel
-from schemas.handoff import ModelFacts
+from schemas.handoff import Metrics, ModelFacts
 from schemas.recipe import TrainRecipe
 from tasks.retrain.encoder import Encoder, load_encoder, require_trainable
-from tasks.retrain.evaluate import Metrics, evaluate
+from tasks.retrain.evaluate import evaluate
 from tasks.retrain.examples import read_examples
 from tasks.retrain.fine_tuning import compile_logits, fine_tune
 from tasks.retrain.fit import Epoch, best_epoch
