@@ -65,7 +65,7 @@ def train_head(
     mean, scale = _standardisation(train.vectors)
     held_out = tf.constant((validation.vectors - mean) / scale)
     width = train.vectors.shape[1]
-    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=False)
+    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout or 0.0, seed=recipe.seed, drop_input=False)
     optimizer = AdamW(head.variables, recipe.weight_decay)
     run_steps = _compile_steps(
         head,

@@ -52,7 +52,7 @@ def fine_tune(
     assert recipe.learning_rate is not None
     assert recipe.hidden is not None
     assert recipe.warmup_fraction is not None
-    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout, seed=recipe.seed, drop_input=True)
+    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout or 0.0, seed=recipe.seed, drop_input=True)
     state = TrainingState(variables := [*encoder.variables, *head.variables], AdamW(variables, recipe.weight_decay))
     take_step = _compile_step(encoder, head, state, class_weight)
     compute_logits = compile_logits(encoder, head)

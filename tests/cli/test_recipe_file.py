@@ -21,6 +21,7 @@ def test_the_empty_recipe_is_complete() -> None:
     assert recipe.data.labels == {"0": "sincere", "1": "insincere"}
     assert recipe.train.hidden == [256, 64]
     assert recipe.train.epochs == 20
+    assert recipe.train.dropout == 0.3
     assert recipe == Recipe() == Recipe.model_validate(recipe.model_dump())
 
 
