@@ -4,15 +4,18 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+SUPPORTED := import sys; sys.exit(not (3, 11, 4) <= sys.version_info[:3] < (3, 14))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c "$(SUPPORTED)" 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 UV := .tools/bin/uv
 # uv does not read pip's configuration: a mirror that is set for pip serves uv too.
 INDEX := $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
-UV_RUN := UV_PYTHON_DOWNLOADS=never $(if $(INDEX),UV_DEFAULT_INDEX="$(INDEX)") $(UV)
-COMPILE := $(UV_RUN) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+ifneq ($(INDEX),)
+export UV_DEFAULT_INDEX := $(INDEX)
+endif
+export UV_PYTHON_DOWNLOADS := never
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
 .PHONY: help setup retrain test check format lock clean
@@ -40,19 +43,20 @@ format: setup ## format the code and mend what the linter can mend
 setup: .venv/.ready ## make the environment of requirements.lock in .venv
 
 .venv/.ready: requirements.lock pyproject.toml $(UV)
-	[ -x $(BIN)/python ] || $(UV_RUN) venv --quiet --python "$(PYTHON)" .venv
-	$(UV_RUN) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
-	$(UV_RUN) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$(PYTHON)" .venv
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	touch $@
 
 $(UV): requirements-uv.lock
-	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python from 3.11.4 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
 	"$(PYTHON)" -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	touch $@
 
 lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(COMPILE) --group pipeline --group dev --output-file requirements.lock pyproject.toml
+	echo "uv" | $(COMPILE) --output-file requirements-uv.lock -
 
 clean: ## remove the environment and caches (not the store)
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,8 +25,6 @@ from tasks.preprocess.task import preprocess_rows
 from tasks.publish.task import publish_model
 from tasks.retrain.task import embed_texts, tokenise_texts, train_classifier
 
-DEFAULT_RECIPE = Recipe()
-
 
 @flow(
     name="Retrain",
@@ -35,11 +33,12 @@ DEFAULT_RECIPE = Recipe()
     persist_result=False,
     result_serializer="json",
 )
-def retrain(recipe: Recipe = DEFAULT_RECIPE, refresh: list[Block] | None = None) -> RunReport | State[RunReport]:
+def retrain(recipe: Recipe, refresh: list[Block] | None = None) -> RunReport | State[RunReport]:
     """Retrain a classifier and publish it.
 
     Args:
-        recipe: everything that may be set; every field has a default.
+        recipe: everything that may be set; every field has a default, so `{}` will do. (A default recipe here would be
+            a complete one: the form would show the defaults of one mode, and keep them when another is chosen.)
         refresh: blocks that work even if their result is in the store.
 
     Returns:
@@ -49,10 +48,10 @@ def retrain(recipe: Recipe = DEFAULT_RECIPE, refresh: list[Block] | None = None)
     made: dict[str, Artifact] = {}
     try:
         version = _blocks(recipe, set(refresh or ()), timeline, made)
+        return _report(recipe, timeline, made, version, None)
     except HubtuneError as error:
         report = _report(recipe, timeline, made, None, error)
         return Failed(message=f"{timeline.failed_task()}: {error}", data=report)
-    return _report(recipe, timeline, made, version, None)
 
 
 def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[str, Artifact]) -> int | None:
@@ -68,7 +67,8 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     if ModelFacts.model_validate(model.facts).interface == "bert_encoder":
         tokens = timeline.run(tokenise_texts, model, rows, recipe.train.max_length, again)["tokens"]
     if recipe.train.mode == "feature_extraction":
-        embeddings = list(timeline.run(embed_texts, model, tokens or rows, recipe.train, again).values())
+        vectors = timeline.run(embed_texts, model, tokens or rows, recipe.train, again)
+        embeddings = sorted(vectors.values(), key=lambda artifact: artifact.digest)
     trained = timeline.run(train_classifier, model, rows, tokens, embeddings, recipe.train, again)
     classifier = made["retrain"] = trained["classifier"]
 

@@ -52,7 +52,7 @@ _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
 
 class _Section(BaseModel):
     # Unknown fields are refused: a misspelt option must not be ignored. Frozen: what was validated is what runs.
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class ModelRecipe(_Section):
@@ -63,7 +63,7 @@ class ModelRecipe(_Section):
         title="Pretrained model",
         min_length=1,
         description="`starter` (built in), an http(s) handle such as https://tfhub.dev/..., or a folder or tar.gz "
-        "file in TF Hub's SavedModel format.",
+        "file in TF Hub's SavedModel format. A model is code: name only sources that you trust.",
     )
     preprocessor: str | None = Field(
         None,

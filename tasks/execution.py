@@ -7,11 +7,13 @@ only while every file that it points to is whole (docs/decisions.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Any, cast
 
 import httpx
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
@@ -32,14 +34,17 @@ def trying_again_can_help(task: Task[..., Any], run: TaskRun, state: State[Any])
         state: the failed state.
 
     Returns:
-        What the error says of itself; for errors that are not hubtune's, True where the operating system or the
-        network raised them.
+        What the error says of itself; for errors that are not hubtune's, True where a connection failed.
     """
     error: Any = state.result(raise_on_failure=False)
     if isinstance(error, HubtuneError):
         return error.retryable
-    return isinstance(error, OSError | httpx.TransportError)
+    # A timeout is none of these: what took too long once takes too long again.
+    return isinstance(error, ConnectionError | httpx.TransportError)
 
+
+# Whose versions an artifact is explained by; they are recorded, and no part of its address.
+_RECORDED = ("hubtune", "tensorflow", "tensorflow-text", "polars", "tokenizers", "onnx", "tf2onnx", "numpy")
 
 # Waits of about 2, 4 and 8 s, each stretched by up to half, so that many runs that failed together do not come back
 # together.
@@ -51,6 +56,8 @@ RETRY: dict[str, Any] = {
     "persist_result": False,
     "result_serializer": "json",
 }
+# Long work is tried once more, not three times.
+RETRY_ONCE = RETRY | {"retries": 1}
 
 
 def run_once(
@@ -78,14 +85,21 @@ def run_once(
         The result's artifacts by name: as a plain value after work, inside a `Cached` state otherwise.
     """
     key = task_key(task, version, parameters, inputs)
-    if not refresh:
-        known = store.recall(key)
-        if known is not None:
-            return cached(known)
-    say()("the store holds no result for this yet" if not refresh else "asked to run again")
-    outputs = work(Producer(task=task, version=version, parameters=dict(parameters)))
+    # What was refreshed once in this flow run is done: a retry of the run must not do it again.
+    this_run = task_key(task, version, {"key": key.digest, "refreshed in": str(flow_run.id)}, [])
+    known = store.recall(this_run if refresh else key)
+    if known is not None:
+        return cached(known)
+    say()("asked to run again" if refresh else "the store holds no result for this yet")
+    outputs = work(Producer(task=task, version=version, parameters=dict(parameters), software=_software()))
     store.remember(key, outputs)
+    if refresh:
+        store.remember(this_run, outputs)
     return outputs
+
+
+def _software() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _RECORDED}
 
 
 def cached(outputs: Outputs) -> State[Outputs]:

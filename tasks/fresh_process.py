@@ -43,16 +43,18 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
 
     Raises:
         HubtuneError: of the same class as raised in the child.
-        WorkerDied: the child was killed, crashed, or did not end in time.
-        UnexpectedFailure: the child failed with an error that is not of hubtune's family.
+        WorkerDied: the child was killed or crashed.
+        UnexpectedFailure: the child did not end in time, or failed with an error that is not of hubtune's family.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", module],
+        # -P: what lies in the working directory must not stand in for a module.
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        errors="replace",  # TensorFlow's own log lines may be cut within a character
         env=os.environ | _CHILD_ENVIRONMENT,
     )
     assert child.stdin is not None
@@ -129,7 +131,7 @@ def _ended(
     where = f"python -m {module}"
     if timed_out:
         what = f"the process for {module} did not end within {timeout_seconds:.0f} s"
-        return WorkerDied(what, where=where, remedy="run again; on a slow machine, raise the task's timeout")
+        return UnexpectedFailure(what, where=where, remedy="see why it hung, or raise the task's timeout")
     if status == -signal.SIGKILL:
         remedy = "most often memory ran out: give the worker more, or lower train.batch_size; then run again"
         return WorkerDied(f"the process for {module} was killed", where=where, remedy=remedy)

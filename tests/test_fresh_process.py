@@ -66,7 +66,7 @@ def test_a_killed_child_is_told(child: str) -> None:
 
 def test_a_child_that_hangs_is_ended(child: str, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    with pytest.raises(WorkerDied, match="did not end within 3 s"):
+    with pytest.raises(UnexpectedFailure, match="did not end within 3 s"):
         run_in_fresh_process(child, {"do": "hang", "pid_file": str(pid_file)}, lambda _: None, timeout_seconds=3)
     assert not _lives(int(pid_file.read_text(encoding="utf-8")))
 

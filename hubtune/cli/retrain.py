@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hubtune.errors import HubtuneError, InvalidRecipe
+from hubtune.errors import HubtuneError, InvalidRecipe, UnexpectedFailure
 
 if TYPE_CHECKING:
     from schemas.recipe import Recipe
@@ -59,7 +60,14 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
     from flows.retrain import retrain
     from schemas.report import RunReport
 
-    state = retrain(recipe, list(refresh), return_state=True)
+    try:
+        state = retrain(recipe, list(refresh), return_state=True)
+    except Exception as error:
+        raise UnexpectedFailure(
+            f"Prefect could not run the flow: {type(error).__name__}: {error}",
+            where=f"PREFECT_API_URL: {os.environ.get('PREFECT_API_URL', 'not set, a temporary server is started')}",
+            remedy="check that the Prefect server answers, or unset PREFECT_API_URL",
+        ) from error
     report: object = state.result(raise_on_failure=False)
     if isinstance(report, BaseException):
         raise report
@@ -68,7 +76,7 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
         left_out = set() if report.error else {"error"}
         print(json.dumps(report.model_dump(mode="json", exclude=left_out), ensure_ascii=False))
     else:
-        _print(report, Console())
+        _print(report, path, Console())
     return 1 if report.error else 0
 
 
@@ -85,18 +93,17 @@ def _check_blocks(refresh: Sequence[str], blocks: Sequence[str]) -> None:
 def _check_sources(recipe: "Recipe") -> None:
     # What a run could only find out later is found out now. Addresses are left to the run: a server that does not
     # answer at this moment is no mistake in the recipe.
-    from tasks.download_data.read import source_fingerprint as look_at_data
-    from tasks.download_model.fetch import source_fingerprint as look_at_model
+    from tasks.download_data.read import check_source
+    from tasks.download_model.fetch import check_handles
 
     try:
-        look_at_data(recipe.data)
-        if "://" not in recipe.model.source + (recipe.model.preprocessor or ""):
-            look_at_model(recipe.model)
+        check_source(recipe.data)
+        check_handles(recipe.model)
     except HubtuneError as error:
         raise InvalidRecipe(error.what, where=error.where, remedy=error.remedy) from None
 
 
-def _print(report: "RunReport", console: Console) -> None:
+def _print(report: "RunReport", path: Path | None, console: Console) -> None:
     console.print()
     console.print(f"[bold]{report.state}[/bold] after {report.seconds:.1f} s (run {report.run})")
     tasks = Table("Task", "State", "Seconds")
@@ -117,7 +124,7 @@ def _print(report: "RunReport", console: Console) -> None:
     _print_quality(report, console)
     _print_places(report, console)
     _print_predictions(report, console)
-    _print_next(report, console)
+    _print_next(report, path, console)
 
 
 def _print_quality(report: "RunReport", console: Console) -> None:
@@ -156,7 +163,8 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
     )
     for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
         probability = f"{answer.probabilities[answer.label]:.3f}"
-        table.add_row(escape(_cut(row["text"])), classifier.labels[row["label"]], answer.label, probability)
+        truth = escape(classifier.labels[row["label"]])
+        table.add_row(escape(_cut(row["text"])), truth, escape(answer.label), probability)
     console.print(table)
 
 
@@ -164,12 +172,14 @@ def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def _print_next(report: "RunReport", console: Console) -> None:
+def _print_next(report: "RunReport", path: Path | None, console: Console) -> None:
     console.print("[bold]What to type next[/bold]")
+    command = os.path.relpath(sys.argv[0]) if "/" in sys.argv[0] else sys.argv[0]
+    recipe = f" {path}" if path else ""
     for line in (
-        f'hubtune predict {report.model} "your own text"',
-        f"hubtune models {report.model}",
-        "hubtune retrain --set train.mode=fine_tuning   # trains the encoder too: slower",
-        "hubtune retrain RECIPE.yaml                    # your own data; see examples/recipes",
+        f'{command} predict {report.model} "your own text"',
+        f"{command} models {report.model}",
+        f"{command} retrain{recipe} --set train.mode=fine_tuning",
+        f"{command} retrain your-recipe.yaml     (see examples/recipes)",
     ):
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -36,11 +36,12 @@ class Artifact(_Record):
 
 
 class Producer(_Record):
-    """Which task made an artifact, and from which parameters. The first maker is kept."""
+    """Which task made an artifact, from which parameters, with which versions. The first maker is kept."""
 
     task: str
     version: int
     parameters: dict[str, Any]
+    software: dict[str, str] = {}
 
 
 class Manifest(_Record):

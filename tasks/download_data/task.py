@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from hubtune.errors import SourceUnavailable
 from hubtune.storage import Store
 from hubtune.storage.artifact import Producer
 from schemas.recipe import DataRecipe
@@ -25,12 +26,19 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
     from tasks.download_data.read import read, source_fingerprint
 
     store = Store.open()
+    fingerprint = source_fingerprint(recipe)
 
     def work(producer: Producer) -> Outputs:
         with store.scratch() as folder:
             facts = read(recipe, folder, say())
+            if source_fingerprint(recipe) != fingerprint:
+                raise SourceUnavailable(
+                    "the data changed while it was read",
+                    where="data",
+                    remedy="start the run when the export is complete; it is tried again by itself",
+                )
             return {"raw": store.put("raw", folder, producer=producer, facts=facts)}
 
     # The class map is applied by preprocess: another map does not mean other rows.
-    parameters = recipe.model_dump(exclude={"labels"}) | {"fingerprint": source_fingerprint(recipe)}
+    parameters = recipe.model_dump(exclude={"labels"}) | {"fingerprint": fingerprint}
     return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh)

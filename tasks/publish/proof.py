@@ -120,7 +120,7 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
 def _answers(
     folder: Path, engine: Engine, labels: list[str], texts: list[str], timeout: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    command = [sys.executable, "-m", "hubtune.inference", str(folder), "--engine", engine]
+    command = [sys.executable, "-P", "-m", "hubtune.inference", str(folder), "--engine", engine]
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     try:
         ended = subprocess.run(
@@ -128,6 +128,7 @@ def _answers(
             input=lines,
             capture_output=True,
             encoding="utf-8",
+            errors="replace",
             env=os.environ | _ENVIRONMENT,
             timeout=timeout,
             check=False,

@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from hubtune.inference.classifier import FORMAT, NORMALISATION
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.handoff import ModelFacts
@@ -50,7 +51,7 @@ def publish_model(
 
     # The classifier's digest stands for all that went into it: a recipe that says the same in other words, or reads
     # the same rows from another place, is the same release.
-    parameters = {"name": recipe.name}
+    parameters = {"name": recipe.name, "format": FORMAT, "normalisation": NORMALISATION}
     result = run_once(store, "publish", VERSION, parameters, [model, rows, classifier], work, refresh=refresh)
     outputs = outputs_of(result)
     release = outputs["release"]

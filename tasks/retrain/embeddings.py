@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hubtune.errors import CorruptArtifact
-from tasks.retrain.examples import KEY_BYTES, Rows
+from schemas.handoff import SPLITS
+from tasks.retrain.examples import KEY_BYTES, Rows, read_examples
 
 Keys = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
@@ -81,6 +82,21 @@ def write_embeddings(folder: Path, keys: Keys, vectors: Vectors) -> None:
     """
     np.save(folder / "keys.npy", keys, allow_pickle=False)
     np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+
+
+def holds_any(folder: Path, texts: Path) -> bool:
+    """Whether an embeddings artifact knows at least one of the texts.
+
+    Args:
+        folder: the artifact's folder.
+        texts: a `tokens` or `rows` artifact.
+
+    Returns:
+        True if it does.
+    """
+    known = Embeddings([folder])
+    keys = np.concatenate([read_examples(texts, split).keys for split in SPLITS])
+    return len(known.unknown(keys)) < len(Embeddings([]).unknown(keys))
 
 
 def _searchable(keys: Keys) -> npt.NDArray[np.bytes_]:

@@ -10,11 +10,12 @@ from prefect import task
 from prefect.client.schemas.objects import State
 
 from hubtune.errors import CorruptArtifact
+from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
 from schemas.handoff import ModelFacts
 from schemas.recipe import TrainRecipe
-from tasks.execution import RETRY, Outputs, run_once, say
+from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say
 
 TOKENISE_VERSION = 1
 EMBED_VERSION = 1
@@ -43,11 +44,11 @@ def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bo
             facts = tokenise(store.checkout(model), store.checkout(rows), max_length, folder, say())
             return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
 
-    parameters = {"max_length": max_length}
+    parameters = {"max_length": max_length, "normalisation": NORMALISATION}
     return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
 
 
-@task(name="Embed texts", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY)
+@task(name="Embed texts", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
 def embed_texts(
     model: Artifact, texts: Artifact, recipe: TrainRecipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:
@@ -62,6 +63,7 @@ def embed_texts(
     Returns:
         Artifacts that together hold a vector for each text, by digest.
     """
+    from tasks.retrain.embeddings import holds_any
     from tasks.retrain.worker import embed
 
     store = Store.open()
@@ -69,21 +71,27 @@ def embed_texts(
     parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
     # All vectors that this model gives under these parameters, from whichever run: the collection grows by one
     # artifact for each run that brings new texts.
-    collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters, [model]).digest}"
+    versions = {"tokenise": TOKENISE_VERSION, "normalisation": NORMALISATION}
+    collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters | versions, [model]).digest}"
 
     def work(producer: Producer) -> Outputs:
         known: dict[str, tuple[Artifact, Path]] = {}
+        wanted = store.checkout(texts)
         for artifact in [] if refresh else store.collection(collection):
             try:
-                known[artifact.digest] = (artifact, store.checkout(artifact))
+                folder = store.checkout(artifact)
             except CorruptArtifact as error:
                 say()(f"embeddings left out and computed again: {error.what}")
+                continue
+            # Other data sets of the same model share the collection; theirs are no origin of this classifier.
+            if holds_any(folder, wanted):
+                known[artifact.digest] = (artifact, folder)
         folders = [folder for _, folder in known.values()]
         with store.scratch() as folder:
             facts = embed(
                 store.checkout(model),
                 ModelFacts.model_validate(model.facts),
-                store.checkout(texts),
+                wanted,
                 recipe,
                 folders,
                 folder,
@@ -99,7 +107,7 @@ def embed_texts(
     return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
 
 
-@task(name="Train classifier", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY)
+@task(name="Train classifier", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
 def train_classifier(
     model: Artifact,
     rows: Artifact,
@@ -137,9 +145,7 @@ def train_classifier(
                 folder,
                 say(),
             )
-            inputs = [model, rows, *([tokens] if tokens else []), *embeddings]
             return {"classifier": store.put("classifier", folder, producer=producer, inputs=inputs, facts=facts)}
 
-    # Embeddings follow from model, rows and recipe; through which artifacts they came does not matter to the key.
-    inputs = [model, rows]
+    inputs = [model, rows, *([tokens] if tokens else []), *embeddings]
     return run_once(store, "retrain.train", TRAIN_VERSION, recipe.model_dump(), inputs, work, refresh=refresh)
