@@ -1,16 +1,19 @@
 """`hubtune models`: what is published, how good it was on its test split, and what it came from."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from hubtune.errors import CorruptArtifact
 from hubtune.storage import PublishedModel, Store, published_names
 
 
 def run_models(model: str | None, as_json: bool) -> int:
-    """List published models.
+    """List published models. A version that is damaged is listed as such, and hides no other.
 
     Args:
         model: one model's name, or None for all of them.
@@ -30,21 +33,35 @@ def run_models(model: str | None, as_json: bool) -> int:
         return 0
     console = Console()
     if not listing:
-        console.print(f"Nothing is published in {store.root} yet; `hubtune retrain` publishes.", markup=False)
+        console.print(
+            f"Nothing is published in {store.root} yet; `hubtune retrain` publishes.", markup=False, soft_wrap=True
+        )
         return 0
     table = Table("Model", "Version", "Accuracy", "Macro-F1", "Test rows", "Engine")
     for name, versions in listing.items():
         for version in versions:
+            if "damaged" in version:
+                table.add_row(escape(name), str(version["version"]), "damaged")
+                continue
             test = version["metrics"]["test"]
             figures = [f"{test[key]:.3f}" for key in ("accuracy", "macro_f1")]
-            table.add_row(name, str(version["version"]), *figures, f"{test['rows']:,}", version["engine"])
+            table.add_row(
+                escape(name), str(version["version"]), *figures, f"{test['rows']:,}", escape(version["engine"])
+            )
     console.print(table)
+    for name, versions in listing.items():
+        for version in versions:
+            if "damaged" in version:
+                message = f"{name}, version {version['version']}, is damaged: {version['damaged']}"
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
     if model:
         for version in listing[model]:
+            if "damaged" in version:
+                continue
             console.print(f"version {version['version']} came from", markup=False)
             for origin in version["lineage"]:
                 console.print(f"  {origin}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"store: {store.root}", markup=False, highlight=False)
+    console.print(f"store: {store.root}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -52,9 +69,24 @@ def _versions(published: PublishedModel) -> list[dict[str, Any]]:
     published.latest()  # raises where there is none, naming the models that exist
     listing = []
     for number in published.versions():
-        record = published.record(number)
-        folder = published.checkout(number, only=lambda path: path in ("metrics.json", "classifier.json"))
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["evaluation"]
-        engine = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["engine"]
-        listing.append({"version": number, "metrics": metrics, "engine": engine, "lineage": record.lineage})
+        try:
+            listing.append({"version": number, **_described(published, number)})
+        except CorruptArtifact as error:
+            listing.append({"version": number, "damaged": error.what})
     return listing
+
+
+def _described(published: PublishedModel, number: int) -> dict[str, Any]:
+    record = published.record(number)
+    folder = published.checkout(number, only=lambda path: path in ("metrics.json", "classifier.json"))
+    metrics = _value(folder / "metrics.json", "evaluation")
+    return {"metrics": metrics, "engine": _value(folder / "classifier.json", "engine"), "lineage": record.lineage}
+
+
+def _value(file: Path, key: str) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))[key]
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        raise CorruptArtifact(
+            f"{file.name} holds no {key!r}", where=str(file), remedy="publish the model again: hubtune retrain"
+        ) from error

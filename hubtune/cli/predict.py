@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -11,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hubtune.errors import InvalidData, InvalidRecipe, SourceNotFound
+from hubtune.errors import InvalidData, InvalidRecipe, UnexpectedFailure
 from hubtune.inference import Classifier, Prediction
 
 # Large enough to group texts by length, small enough that a file of any size passes through little memory.
@@ -28,14 +32,17 @@ def run_predict(
         version: its version, or None for the newest.
         texts: texts from the command line.
         source: a .txt, .jsonl or .csv file of texts.
-        output: a .jsonl or .csv file for the answers; without it they are printed.
+        output: a .jsonl or .csv file for the answers; without it they are printed. It appears, or is replaced, when all
+            answers are in, so it may be the input file too.
         as_json: print a JSON list.
 
     Returns:
         The exit status 0.
 
     Raises:
-        InvalidRecipe: no texts, or a file of a kind that is not known.
+        InvalidRecipe: no texts, a file of a kind that is not known, no such input file, or no way to write the output.
+        InvalidData: a line or row of the input file cannot be read.
+        UnexpectedFailure: the answers could not be written to the end, for instance because the disk is full.
         ModelNotFound: no such model or version.
     """
     if bool(texts) == bool(source):
@@ -49,19 +56,19 @@ def run_predict(
             raise InvalidRecipe(
                 f"{path.name!r} is of no known kind", where=str(path), remedy=f"use one of {', '.join(sorted(kinds))}"
             )
-    if source and not source.is_file():
-        raise SourceNotFound(f"{str(source)!r} does not exist", where="--input", remedy="give the path of a file")
+    if source:
+        _check_source(source)
     classifier = Classifier.load(model, version)
     answers = _answers(classifier, _READERS[source.suffix](source) if source else texts)
     if output:
-        with output.open("w", encoding="utf-8", newline="") as file:
+        with _replacing(output) as file:
             count = _WRITERS[output.suffix](file, answers, classifier.labels)
         if as_json:
             print(json.dumps({"texts": count, "output": str(output)}))
         else:
             Console().print(f"{count:,} texts classified: {output}", markup=False)
     elif as_json:
-        print(json.dumps([_as_object(answer) for answer in answers], ensure_ascii=False))
+        print(_encodable(json.dumps([_as_object(answer) for answer in answers], ensure_ascii=False)))
     else:
         _print(answers, Console())
     return 0
@@ -73,33 +80,121 @@ def _answers(classifier: Classifier, texts: Iterable[str]) -> Iterator[Predictio
         yield from classifier.predict(chunk)
 
 
+def _check_source(source: Path) -> None:
+    try:
+        if source.is_file():
+            source.open("rb").close()
+            return
+        problem = "is no file" if source.exists() else "does not exist"
+    except OSError as error:
+        problem = f"cannot be opened: {error.strerror or error}"
+    raise InvalidRecipe(
+        f"{str(source)!r} {problem}", where="--input", remedy="give the path of a file that you may read"
+    )
+
+
 def _read_lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield line.rstrip("\n")
+    for line in _lines(path, newline=None):
+        yield line.rstrip("\n")
 
 
 def _read_jsonl(path: Path) -> Iterator[str]:
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(_lines(path, newline=None), start=1):
         if line.strip():
-            yield _text_of(json.loads(line), path, number)
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InvalidData(
+                    f"a line is no JSON: {error}",
+                    where=where,
+                    remedy='write one JSON object per line, for instance {"text": "How?"}',
+                ) from error
+            yield _text_of(row, where)
 
 
 def _read_csv(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=1):
-            yield _text_of(row, path, number)
+    # Strict: otherwise a quote that is never closed would swallow the rows after it without a word.
+    reader = csv.DictReader(_lines(path, newline=""), strict=True)
+    place = "header"
+    number = 0
+    try:
+        _ = reader.fieldnames  # reads the header
+        place = "row 1"
+        for row in reader:
+            number += 1
+            yield _text_of(row, f"{path}, {place}")
+            place = f"row {number + 1}"
+    except csv.Error as error:
+        raise InvalidData(
+            f"the file is no well-formed CSV: {error}",
+            where=f"{path}, {place}",
+            remedy="close each quote, double the quotes within a quoted cell, and shorten cells that are too long",
+        ) from error
 
 
-def _text_of(row: object, path: Path, number: int) -> str:
+def _lines(path: Path, newline: str | None) -> Iterator[str]:
+    """The lines of a UTF-8 file, with or without byte order mark (spreadsheets write one)."""
+    number = 0
+    try:
+        # Undecodable bytes arrive as surrogates, so that the line that holds them can be named.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
+            for number, line in enumerate(file, start=1):  # noqa: B007
+                line.encode()
+                yield line
+    except UnicodeEncodeError as error:
+        raise InvalidData(
+            f"a line holds bytes that are not UTF-8, after {error.object[: error.start][-20:]!r}",
+            where=f"{path}, line {number}",
+            remedy="save the file as UTF-8, or convert it, for instance with iconv -f WINDOWS-1252 -t UTF-8",
+        ) from error
+    except OSError as error:
+        raise InvalidData(
+            f"the file cannot be read on: {error.strerror or error}",
+            where=f"{path}, after line {number}",
+            remedy="copy the file to a disk that can be read, then run again",
+        ) from error
+
+
+def _text_of(row: object, where: str) -> str:
     text = row.get("text") if isinstance(row, dict) else None
     if not isinstance(text, str):
-        raise InvalidData(
-            "a row has no field `text` that holds a text",
-            where=f"{path}, row {number}",
-            remedy="name the column `text`",
-        )
+        raise InvalidData("a row has no field `text` that holds a text", where=where, remedy="name the column `text`")
     return text
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `output` when the block ends well, and vanishes when it does not."""
+    try:
+        target = output.resolve()  # where a link leads; the link itself stays
+        if target.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(None, "you may not write to it")
+        temporary = target.with_name(f".hubtune-{secrets.token_hex(8)}")
+        # Halves of surrogate pairs, which JSON may hold, are written as JSON escapes them.
+        file = temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="")
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        raise InvalidRecipe(
+            f"{str(output)!r} cannot be written: {getattr(error, 'strerror', None) or error}",
+            where="--output",
+            remedy="give the path of a file in a folder that exists and that you may write to",
+        ) from error
+    try:
+        with file:
+            if target.exists():
+                shutil.copymode(target, temporary)
+            yield file
+        temporary.replace(target)
+    except OSError as error:
+        raise UnexpectedFailure(
+            f"the answers could not be written: {error.strerror or error}",
+            where=str(output),
+            remedy="make space on the disk, or name another file, then run again; nothing was changed",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_jsonl(file: TextIO, answers: Iterable[Prediction], labels: Sequence[str]) -> int:
@@ -128,9 +223,15 @@ def _as_object(answer: Prediction) -> dict[str, object]:
     return {"text": answer.text, "label": answer.label, "probabilities": answer.probabilities}
 
 
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _print(answers: Iterable[Prediction], console: Console) -> None:
     table = Table("Text", "Label", "Probability")
     table.columns[2].justify = "right"
     for answer in answers:
-        table.add_row(escape(answer.text), escape(answer.label), f"{answer.probabilities[answer.label]:.3f}")
+        table.add_row(
+            escape(_encodable(answer.text)), escape(answer.label), f"{answer.probabilities[answer.label]:.3f}"
+        )
     console.print(table)

@@ -6,7 +6,8 @@ broken.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -62,7 +63,23 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
         yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
 
 
-def _records(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+def check(path: Path, text: str, label: str) -> None:
+    """Look at the header only.
+
+    Args:
+        path: the file.
+        text: name of the text column.
+        label: name of the label column.
+
+    Raises:
+        InvalidData: what `batches` would raise before its first row.
+    """
+    with open_text(path) as file, closing(_records(file, path)) as records:
+        _, header = next(records, (0, []))
+        check_columns(header, text, label, str(path))
+
+
+def _records(file: TextIO, path: Path) -> Generator[tuple[int, list[str]], None, None]:
     usual = csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(file, strict=True)
     last = 0

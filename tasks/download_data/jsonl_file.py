@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hubtune.errors import InvalidData
 from tasks.download_data.columns import as_string, check_columns
@@ -36,19 +36,45 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
     labels: list[str | None] = []
     keys: dict[str, None] = {}
     with open_text(path) as file:
-        for line, content in enumerate(file, start=1):
-            if not content.strip():
-                continue
-            row = _object(content, path, line)
+        for row, of_text, of_label in _rows(file, path, text, label):
             keys |= dict.fromkeys(row)
-            texts.append(_value(row, text, path, line))
-            labels.append(_value(row, label, path, line))
+            texts.append(of_text)
+            labels.append(of_label)
             if len(texts) == most_rows:
                 yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
                 texts, labels = [], []
     check_columns(list(keys), text, label, str(path))
     if texts:
         yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
+
+
+def check(path: Path, text: str, label: str) -> None:
+    """Look at the first objects only: as many as it takes until both keys were there.
+
+    That is nearly always one. An object may lack a key, so only the whole file can tell that none has it.
+
+    Args:
+        path: the file.
+        text: key of the text.
+        label: key of the label.
+
+    Raises:
+        InvalidData: what `batches` would raise for these objects.
+    """
+    keys: dict[str, None] = {}
+    with open_text(path) as file:
+        for row, _, _ in _rows(file, path, text, label):
+            keys |= dict.fromkeys(row)
+            if text in keys and label in keys:
+                return
+    check_columns(list(keys), text, label, str(path))
+
+
+def _rows(file: TextIO, path: Path, text: str, label: str) -> Iterator[tuple[dict[str, Any], str | None, str | None]]:
+    for line, content in enumerate(file, start=1):
+        if content.strip():
+            row = _object(content, path, line)
+            yield row, _value(row, text, path, line), _value(row, label, path, line)
 
 
 def _object(content: str, path: Path, line: int) -> dict[str, Any]:

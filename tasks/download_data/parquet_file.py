@@ -1,6 +1,7 @@
 """Data source: a Parquet file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,21 +29,48 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
     """
     import polars as pl
 
-    try:
-        schema = pl.read_parquet_schema(path)
-        check_columns(list(schema), text, label, str(path))
-        wanted = [
-            _as_string(name, schema[name], path).alias(column) for column, name in (("text", text), ("label", label))
-        ]
+    with _refused(path):
+        wanted = _wanted(path, text, label)
         rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
         for first in range(0, rows, most_rows):
             yield pl.scan_parquet(path).slice(first, most_rows).select(wanted).collect()
+
+
+def check(path: Path, text: str, label: str) -> None:
+    """Look at the schema only.
+
+    Args:
+        path: the file.
+        text: name of the text column.
+        label: name of the label column.
+
+    Raises:
+        InvalidData: what `batches` would raise before its first row.
+    """
+    with _refused(path):
+        _wanted(path, text, label)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    import polars as pl
+
+    try:
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidData(
             f"The file cannot be read as Parquet: {str(error).splitlines()[0].rstrip('.')}.",
             where=str(path),
             remedy="Write the file again; it may have been cut off, or be of another kind than its name says.",
         ) from error
+
+
+def _wanted(path: Path, text: str, label: str) -> list["pl.Expr"]:
+    import polars as pl
+
+    schema = pl.read_parquet_schema(path)
+    check_columns(list(schema), text, label, str(path))
+    return [_as_string(name, schema[name], path).alias(column) for column, name in (("text", text), ("label", label))]
 
 
 def _as_string(name: str, kind: "pl.DataType", path: Path) -> "pl.Expr":

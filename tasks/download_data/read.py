@@ -28,13 +28,24 @@ OTHER_ENCODING_SHARE = 0.5
 
 Batches = Callable[[Path, str, str, int], Iterator["pl.DataFrame"]]
 """What a source file's module offers: (path, text column, label column, most rows per batch) -> batches with the
-string columns `text` and `label`, null where the source has no value. A new format is one such function."""
+string columns `text` and `label`, null where the source has no value."""
 
-_FORMATS: dict[str, Batches] = {
-    ".csv": csv_file.batches,
-    ".jsonl": jsonl_file.batches,
-    ".ndjson": jsonl_file.batches,
-    ".parquet": parquet_file.batches,
+Check = Callable[[Path, str, str], None]
+"""And its cheap part: (path, text column, label column); raises what `Batches` would raise before the first row."""
+
+
+@dataclass(frozen=True)
+class _Format:
+    batches: Batches
+    check: Check
+
+
+# A new format is one entry here, and a module with these two functions.
+_FORMATS = {
+    ".csv": _Format(csv_file.batches, csv_file.check),
+    ".jsonl": _Format(jsonl_file.batches, jsonl_file.check),
+    ".ndjson": _Format(jsonl_file.batches, jsonl_file.check),
+    ".parquet": _Format(parquet_file.batches, parquet_file.check),
 }
 
 
@@ -62,7 +73,7 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
     for source in sources:
         progress = Progress(say, f"Reading {source.path.name}", None, "rows")
         rows = undecodable = 0
-        for batch in source.batches(source.path, recipe.text, recipe.label, SHARD_ROWS):
+        for batch in source.format.batches(source.path, recipe.text, recipe.label, SHARD_ROWS):
             batch.select(
                 pl.int_range(rows + 1, rows + 1 + pl.len(), dtype=pl.Int64).alias("row"),
                 pl.lit(source.path.name).alias("source"),
@@ -80,10 +91,25 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
     return RawFacts(rows=total, files=len(sources), given_splits=recipe.train is not None)
 
 
+def check_source(recipe: DataRecipe) -> None:
+    """Everything that can be told of the source without reading its rows; what it raises, `read` would raise too.
+
+    Only headers, first objects and Parquet schemas are read, and Polars is imported for Parquet alone, so a command
+    line can ask this before it starts anything, however large the files are.
+
+    Args:
+        recipe: the source and the names of its columns.
+
+    Raises:
+        SourceNotFound: a file does not exist.
+        InvalidData: a file is not what its name says, may not be read, or lacks the text or the label column.
+    """
+    for source in _sources(recipe):
+        source.format.check(source.path, recipe.text, recipe.label)
+
+
 def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
     """What identifies the source's content, without reading its rows: the name and sha256 of each file.
-
-    It is also the cheap first check of the source: what it raises, `read` would raise too.
 
     Args:
         recipe: the source.
@@ -93,7 +119,7 @@ def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
 
     Raises:
         SourceNotFound: a file does not exist.
-        InvalidData: a file is of a kind that is not read here.
+        InvalidData: a file is of a kind that is not read here, or may not be read.
     """
     files = []
     for source in _sources(recipe):
@@ -108,7 +134,7 @@ class _Source:
     split: Split | None
     path: Path
     field: str
-    batches: Batches
+    format: _Format
 
 
 def _sources(recipe: DataRecipe) -> list[_Source]:
@@ -132,8 +158,13 @@ def _local(split: Split | None, handle: str, field: str) -> _Source:
             where=where,
             remedy="Download the file first and name the local copy.",
         )
-    path = Path(handle.removeprefix("file://")).expanduser()
-    if not path.exists():
+    path = Path(handle.removeprefix("file://"))
+    try:
+        path = path.expanduser()
+        found = path.exists()
+    except (OSError, RuntimeError):  # a path longer than any can be; `~somebody` who is no user here
+        found = False
+    if not found:
         raise SourceNotFound(
             f"The data file {path} does not exist.",
             where=where,
@@ -141,13 +172,21 @@ def _local(split: Split | None, handle: str, field: str) -> _Source:
         )
     if path.is_dir():
         raise InvalidData("The data source is a folder.", where=where, remedy=f"Name {_known_kinds()} in it.")
-    batches = _FORMATS.get(path.suffix.lower())
-    if batches is None:
+    known = _FORMATS.get(path.suffix.lower())
+    if known is None:
         suffix = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InvalidData(
             f"The data file has {suffix}, which says not how to read it.", where=where, remedy=f"Name {_known_kinds()}."
         )
-    return _Source(split, path, field, batches)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidData(
+            f"The data file cannot be opened: {error.strerror or error}.",
+            where=where,
+            remedy="Make it readable, or name a copy.",
+        ) from error
+    return _Source(split, path, field, known)
 
 
 def _known_kinds() -> str:

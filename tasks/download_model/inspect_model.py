@@ -17,7 +17,7 @@ from tasks.fresh_process import serve
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 _SUPPORTED = (
     "use a text embedding (a callable SavedModel, string[n] -> float32[n, width]) or a BERT-like encoder (a callable "
-    f"SavedModel that takes a dict of {', '.join(ENCODER_INPUTS)})"
+    f"SavedModel that takes a dict of {', '.join(ENCODER_INPUTS)}, and `training`)"
 )
 _TEXTS = ("What is the capital of France?", "Plants grow towards the light.")
 _PROBED_LENGTH = 8
@@ -126,9 +126,11 @@ def _encode(model: Any) -> Mapping[str, Any] | str:
 
     shape = [len(_TEXTS), _PROBED_LENGTH]
     try:
-        outputs = model({name: tf.fill(shape, 0 if name == "input_type_ids" else 1) for name in ENCODER_INPUTS})
+        features = {name: tf.fill(shape, 0 if name == "input_type_ids" else 1) for name in ENCODER_INPUTS}
+        # The very call that training makes: one that only takes the features is found out here, not there.
+        outputs = model(features, training=False)
     except Exception as error:  # whatever a foreign model raises when it is called
-        return f"called with token ids: {first_line(error)}"
+        return f"called with token ids and training=False: {first_line(error)}"
     given: Mapping[str, Any] = outputs if isinstance(outputs, Mapping) else {}
     if not all(tf.is_tensor(given.get(name)) for name in ("pooled_output", "sequence_output")):
         names = ", ".join(sorted(given)) or type(outputs).__name__

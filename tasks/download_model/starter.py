@@ -5,6 +5,7 @@ would want torch.
 """
 
 import hashlib
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,16 @@ def provide(folder: Path, say: Say) -> ModelFacts:
 
 
 def fingerprint() -> dict[str, Any]:
-    """What identifies the starter: the original weights, and how they are converted."""
-    return {"sha256": SHA256["model.safetensors"], "converter": CONVERTER_VERSION}
+    """What identifies the starter: the original weights, and how they are converted.
+
+    The preprocessor's graph is made of character tables that are read from the `tokenizers` library
+    (bert_preprocessor.py), which another version of it may fill otherwise. So an upgrade of it converts anew.
+    """
+    return {
+        "sha256": SHA256["model.safetensors"],
+        "converter": CONVERTER_VERSION,
+        "tokenizers": version("tokenizers"),
+    }
 
 
 def package_folder() -> Path:
@@ -69,7 +78,7 @@ def package_folder() -> Path:
         raise SourceNotFound(
             f"the starter model's package {PACKAGE} is not installed",
             where="model.source: starter",
-            remedy="install the locked environment: make install",
+            remedy="install the locked environment: make setup",
         )
     return Path(package.origin).parent / "model"
 

@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from hubtune.errors import SourceUnavailable
 from hubtune.storage import Store
 from hubtune.storage.artifact import Producer
 from schemas.recipe import ModelRecipe
@@ -23,13 +24,22 @@ def download_model(recipe: ModelRecipe, refresh: bool = False) -> Outputs | Stat
         `model`: the model artifact.
     """
     from tasks.download_model.fetch import fetch, source_fingerprint
+    from tasks.download_model.http import shown
 
     store = Store.open()
+    fingerprint = source_fingerprint(recipe)
 
     def work(producer: Producer) -> Outputs:
         with store.scratch() as folder:
             facts = fetch(recipe, folder, say())
-            return {"model": store.put("model", folder, producer=producer, facts=facts)}
+            if source_fingerprint(recipe) != fingerprint:
+                raise SourceUnavailable(
+                    "the model changed while it was fetched", where="model.source", remedy="it is tried again by itself"
+                )
+            # What is recorded is read by many: a query may hold a token.
+            handles = {name: handle and shown(handle) for name, handle in recipe.model_dump().items()}
+            recorded = producer.model_copy(update={"parameters": handles})
+            return {"model": store.put("model", folder, producer=recorded, facts=facts)}
 
-    parameters = recipe.model_dump() | {"fingerprint": source_fingerprint(recipe)}
+    parameters = recipe.model_dump() | {"fingerprint": fingerprint}
     return run_once(store, "download_model", VERSION, parameters, [], work, refresh=refresh)

@@ -1,3 +1,4 @@
+import csv
 import os
 import shutil
 import subprocess
@@ -13,9 +14,10 @@ from schemas.handoff import RawFacts
 from schemas.recipe import DataRecipe
 from tasks.download_data import read as reading
 from tasks.download_data import sample
-from tasks.download_data.read import read, source_fingerprint
+from tasks.download_data.read import check_source, read, source_fingerprint
 
 ROWS = "text,label\nHow tall is it?,0\nWho cares?,1\n"
+SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture
@@ -185,3 +187,84 @@ def test_some_undecodable_rows_are_read(tmp_path: Path, folders: Iterator[Path])
     folder = next(folders)
     read(DataRecipe(source=str(tmp_path / "data.csv")), folder, print)
     assert rows(folder)["text"].to_list() == ["caf\ufffd?", "How?", "Who?", "Why?"]
+
+
+@pytest.mark.parametrize("handle", ["~nouser/data.csv", "x" * 300 + ".csv", "x/" * 3000 + "data.csv", "a\0b.csv"])
+def test_paths_that_no_file_can_have(handle: str) -> None:
+    for check in (source_fingerprint, check_source):
+        with pytest.raises(SourceNotFound, match="does not exist") as caught:
+            check(DataRecipe(source=handle))
+        assert "data.source" in caught.value.where
+
+
+def test_whole_sources_pass_the_check(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,kind\na,b,c\n")  # what is wrong with rows is found when they are read
+    (tmp_path / "b.jsonl").write_text('{"id": 1}\n\n{"kind": 1}\n{"question": "Why?"}\nno JSON\n')
+    pl.DataFrame({"question": ["How?"], "kind": [0]}).write_parquet(tmp_path / "c.parquet")
+    paths = {split: str(tmp_path / name) for split, name in zip(SPLITS, ("a.csv", "b.jsonl", "c.parquet"), strict=True)}
+    check_source(DataRecipe(**paths, text="question", label="kind"))
+    check_source(DataRecipe(source="sample"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", b"text,lable\na,0\n"),
+        ("data.csv", b"text;label\na;0\n"),
+        ("data.csv", b""),
+        ("data.csv", b'"text,label\na,0\n'),
+        ("data.csv", ROWS.encode("utf-16")),
+        ("data.csv", b"PK\x03\x04rest"),
+        ("data.jsonl", b'{"text": "a"}\n{"txt": "b", "lable": 0}\n'),
+        ("data.ndjson", b"text,label\n"),
+        ("data.jsonl", b"[1]\n"),
+        ("data.jsonl", b'{"text": ["a"], "label": 0}\n'),
+        ("data.parquet", b"text,label\n"),
+        ("data.xlsx", b"x"),
+    ],
+)
+def test_the_check_refuses_as_reading_does(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused_alike(DataRecipe(source=str(tmp_path / name)), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("columns", [{"text": ["a"], "lable": [0]}, {"text": [["a"]], "label": [0]}])
+def test_the_check_refuses_parquet_as_reading_does(tmp_path: Path, columns: dict[str, list[object]]) -> None:
+    pl.DataFrame(columns).write_parquet(tmp_path / "data.parquet")
+    refused_alike(DataRecipe(source=str(tmp_path / "data.parquet")), tmp_path / "raw")
+
+
+def refused_alike(recipe: DataRecipe, folder: Path) -> None:
+    with pytest.raises(InvalidData) as checked:
+        check_source(recipe)
+    with pytest.raises(InvalidData) as was_read:
+        read(recipe, folder, print)
+    assert str(checked.value) == str(was_read.value)
+
+
+def test_the_check_reads_the_beginning_and_imports_no_polars(tmp_path: Path) -> None:
+    for name, head, line in (
+        ("a.csv", "text,label\n", "Why?,0\n"),
+        ("b.jsonl", '{"text": "How?", "label": "1"}\n', '{"text": "How?", "label": "1"}\n'),
+    ):
+        (tmp_path / name).write_text(head + line * 20_000)
+        os.truncate(tmp_path / name, 20_000_000_000)  # the rest is a hole: it is never read
+    program = (
+        "import sys; from schemas.recipe import DataRecipe; from tasks.download_data.read import check_source;"
+        "check_source(DataRecipe(train=sys.argv[1], test=sys.argv[2]));"
+        "print([name for name in ('polars', 'prefect') if name in sys.modules])"
+    )
+    paths = [str(tmp_path / "a.csv"), str(tmp_path / "b.jsonl")]
+    result = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_check_leaves_the_limit_of_cells_as_it_was(tmp_path: Path) -> None:
+    usual = csv.field_size_limit()
+    (tmp_path / "data.csv").write_text("text,lable\na,0\n")
+    with pytest.raises(InvalidData) as caught:
+        check_source(DataRecipe(source=str(tmp_path / "data.csv")))
+    assert caught.value.remedy
+    assert csv.field_size_limit() == usual

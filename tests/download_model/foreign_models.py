@@ -16,6 +16,18 @@ def save_call(folder: Path, call: Callable[[Any], Any], *, of: Any = None) -> Pa
     return folder
 
 
+def save_encoder(folder: Path, call: Callable[[Any, bool], Any], inputs: dict[str, Any]) -> Path:
+    """A SavedModel that takes features and `training`, as TF Hub's encoders do."""
+    import tensorflow as tf
+
+    module = tf.train.Checkpoint()
+    module.__call__ = tf.function(call, autograph=False)
+    for training in (False, True):
+        module.__call__.get_concrete_function(inputs, training=training)
+    tf.saved_model.save(module, str(folder))
+    return folder
+
+
 def save_without_call(folder: Path) -> Path:
     import tensorflow as tf
 

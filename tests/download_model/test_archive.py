@@ -1,5 +1,6 @@
 """Archives, of which none may write anywhere but into its folder."""
 
+import errno
 import io
 import tarfile
 from collections.abc import Callable
@@ -88,13 +89,30 @@ def flip_a_byte(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_a_byte])
-@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
 def test_a_damaged_archive_is_refused(mode: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
     import random
 
     file = pack(tmp_path / "m.tar.gz", plain("saved_model.pb", random.Random(0).randbytes(20_000)), mode=mode)
     damage(file)
     with pytest.raises(UnsafeArchive, match="damaged, or no tar archive"):
+        archive.unpack(file, tmp_path / "to", "m.tar.gz")
+
+
+@pytest.mark.parametrize("members", [("a", "a/b"), ("a" * 300,)])
+def test_names_that_no_disk_takes_are_the_archives_fault(members: tuple[str, ...], tmp_path: Path) -> None:
+    file = pack(tmp_path / "m.tar.gz", *(plain(name) for name in members))
+    with pytest.raises(UnsafeArchive, match="damaged, or no tar archive"):
+        archive.unpack(file, tmp_path / "to", "m.tar.gz")
+
+
+def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract(*_: object, **__: object) -> None:  # a mock: no disk here can be filled
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = pack(tmp_path / "m.tar.gz", plain("a"))
+    monkeypatch.setattr(tarfile.TarFile, "extract", extract)
+    with pytest.raises(OSError, match="No space left"):
         archive.unpack(file, tmp_path / "to", "m.tar.gz")
 
 

@@ -1,18 +1,18 @@
 """From a handle to a model artifact's content, over every way in."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hubtune.errors import SourceNotFound, UnsafeArchive, UnsupportedModel
+from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable, UnsafeArchive, UnsupportedModel
 from hubtune.progress import Say
 from schemas.recipe import ModelRecipe
 from tasks.download_model import fetch as fetch_module
 from tasks.download_model import http
-from tasks.download_model.fetch import fetch, source_fingerprint
+from tasks.download_model.fetch import check_handles, fetch, source_fingerprint
 from tasks.download_model.inspect_model import inspect
 from tests.download_model.conftest import SHARED_MODELS, fetched
 from tests.download_model.hub_server import HubServer, body, running, status
@@ -119,20 +119,90 @@ def test_a_preprocessor_that_a_mirror_lacks_is_named(server: HubServer, tmp_path
 def test_a_damaged_download_is_refused(server: HubServer, tmp_path: Path) -> None:
     server.answers["/m.tar.gz"] = [body(b"\x1f\x8b\x08\x00 not gzip")]
     with pytest.raises(UnsafeArchive, match="damaged") as caught:
-        fetch(ModelRecipe(source=server.address("/m.tar.gz")), tmp_path, print)
+        fetch(ModelRecipe(source=server.address("/m.tar.gz?token=secret")), tmp_path, print)
     assert caught.value.where == server.address("/m.tar.gz")
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_token_is_not_told_of_what_arrived(server: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    server.answers["/m.tar.gz"] = [body(packed(tmp_path / "encoder", tmp_path / "encoder.tar.gz"))]
+    recipe = ModelRecipe(source=server.address("/m.tar.gz?token=secret"))
+    lines: list[str] = []
+    with pytest.raises(UnsupportedModel, match="this is no SavedModel") as caught:
+        fetch(recipe, tmp_path / "encoder", lines.append)
+    assert caught.value.where == server.address("/m.tar.gz")
+    assert "secret" not in "\n".join([*lines, str(caught.value)])
+
+
+LOOKS: list[Callable[[ModelRecipe], object]] = [
+    lambda recipe: fetch(recipe, Path.cwd(), print),
+    source_fingerprint,
+    check_handles,
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize(
-    ("handle", "problem"),
-    [("no/such/folder", "no file or folder"), ("gs://bucket/model", "cannot be fetched over gs://")],
+    ("handle", "kind", "problem"),
+    [
+        ("no/such/folder", SourceNotFound, "'no/such/folder' does not exist"),
+        ("~nobody-has-this-name/x", SourceNotFound, "cannot be looked up"),
+        ("x" * 5000, SourceNotFound, "cannot be looked up"),
+        ("/dev/null", SourceNotFound, "is neither a file nor a folder"),
+        ("gs://bucket/model?token=secret", UnsupportedModel, "cannot be fetched over gs://"),
+        ("s3://bucket/model?token=secret", UnsupportedModel, "cannot be fetched over s3://"),
+    ],
 )
-def test_handles_that_lead_nowhere(handle: str, problem: str, tmp_path: Path) -> None:
-    for look in (lambda recipe: fetch(recipe, tmp_path, print), source_fingerprint):
-        with pytest.raises(SourceNotFound, match=problem) as caught:
-            look(ModelRecipe(source=handle))
-        assert "`starter`" in caught.value.remedy
+def test_handles_that_lead_nowhere(
+    handle: str,
+    kind: type[HubtuneError],
+    problem: str,
+    look: Callable[[ModelRecipe], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind, match=problem) as caught:
+        look(ModelRecipe(source=handle))
+    assert "`starter`, an http(s) address, a folder or a tar.gz file" in caught.value.remedy
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("look", [source_fingerprint, check_handles])
+def test_no_server_is_asked_when_the_other_handle_is_wrong(
+    look: Callable[[ModelRecipe], object], server: HubServer
+) -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        look(ModelRecipe(source=server.address(ENCODER), preprocessor="gs://bucket/preprocessor"))
+    assert caught.value.where == "model.preprocessor: gs://bucket/preprocessor"
+    assert server.requests == []
+
+
+def test_handles_that_may_lead_somewhere_are_let_through(server: HubServer, tmp_path: Path) -> None:
+    packed(tmp_path, tmp_path / "m.tar.gz")
+    for handle in ("starter", server.address(ENCODER), str(tmp_path), str(tmp_path / "m.tar.gz")):
+        check_handles(ModelRecipe(source=handle))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(b"no archive", UnsafeArchive), (b"\x89HDF\r\n\x1a\n rest", UnsupportedModel)]
+)
+def test_files_that_are_no_archive_are_found_before_the_run(
+    content: bytes, kind: type[HubtuneError], tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(kind) as caught:
+        check_handles(ModelRecipe(source=str(tmp_path), preprocessor=str(tmp_path / "m")))
+    assert caught.value.where == f"model.preprocessor: {tmp_path / 'm'}"
+
+
+def test_an_outage_has_no_fingerprint(server: HubServer) -> None:
+    server.answers[ENCODER] = [body(b"x", ETag='"e1"')]
+    server.answers[PREPROCESSOR] = [status(503)]
+    with pytest.raises(SourceUnavailable, match="503"):
+        source_fingerprint(ModelRecipe(source=server.address(ENCODER)))
 
 
 def test_the_fingerprint_follows_local_files(tiny_hub: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from hubtune.errors import SourceNotFound, SourceUnavailable, UnsafeArchive
+from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable, UnsafeArchive
+from hubtune.progress import Say
 from tasks.download_model import http
 from tests.download_model.hub_server import Answer, HubServer, body, ranges, running, status
 
@@ -142,20 +144,41 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/m.tar.gz"
         with pytest.raises(SourceUnavailable, match="did not answer"):
             http.download(address, tmp_path / "file", print)
-        assert http.fingerprint(address) is None
+        with pytest.raises(SourceUnavailable, match="did not answer"):
+            http.fingerprint(address, print)
 
 
-@pytest.mark.parametrize("location", ["/m/1", "gopher://127.0.0.1/1"])
+@pytest.mark.parametrize("location", ["/m/1", "gopher://127.0.0.1/1", "http://127.0.0.1:port/1"])
 def test_redirects_that_lead_nowhere(location: str, server: HubServer, tmp_path: Path) -> None:
     server.answers["/m/1"] = [status(302, Location=location)]
     with pytest.raises((SourceNotFound, SourceUnavailable)):
         downloaded(server, tmp_path, "/m/1")
 
 
+@pytest.mark.parametrize("ask", [http.fingerprint, lambda handle, say: http.download(handle, Path("nowhere"), say)])
+def test_a_redirect_from_https_to_http_is_refused(
+    ask: Callable[[str, Say], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    # A mock: a server with a certificate that is trusted cannot run here.
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(302, headers={"Location": "http://h.org/file?signature=secret"})
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    with pytest.raises(UnsafeArchive, match="redirects from https to http") as caught:
+        ask("https://h.org/m.tar.gz?token=secret", print)
+    assert asked == ["https://h.org/m.tar.gz?token=secret"]
+    assert not caught.value.retryable
+    assert caught.value.where == "https://h.org/m.tar.gz (leads to: http://h.org/file)"
+    assert "stays with https" in caught.value.remedy
+
+
 def test_the_fingerprint_is_what_the_server_says(server: HubServer) -> None:
     server.answers[PATH] = [status(302, Location=server.address("/file"))]
     server.answers["/file"] = [WHOLE]
-    assert http.fingerprint(server.address(PATH)) == {
+    assert http.fingerprint(server.address(PATH), print) == {
         "etag": '"v1"',
         "last-modified": None,
         "content-length": str(len(CONTENT)),
@@ -164,5 +187,78 @@ def test_the_fingerprint_is_what_the_server_says(server: HubServer) -> None:
 
 def test_a_server_that_says_nothing_gives_no_fingerprint(server: HubServer) -> None:
     server.answers[PATH] = [body(CONTENT)]
-    assert http.fingerprint(server.address(PATH)) is None
-    assert http.fingerprint(server.address("/nothing/1")) is None
+    assert http.fingerprint(server.address(PATH), print) is None
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_busy_server_is_not_one_that_says_nothing(code: int, server: HubServer) -> None:
+    server.answers[PATH] = [status(code)]
+    with pytest.raises(SourceUnavailable, match=str(code)) as caught:
+        http.fingerprint(server.address(PATH), print)
+    assert caught.value.retryable
+    assert len(server.requests) == 5
+
+
+def test_a_busy_server_is_asked_for_the_fingerprint_again(server: HubServer) -> None:
+    server.answers[PATH] = [status(503), WHOLE]
+    lines: list[str] = []
+    known = http.fingerprint(server.address(PATH), lines.append)
+    assert known is not None
+    assert known["etag"] == '"v1"'
+    assert "answered 503 Service Unavailable; trying again" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "answer", [status(404, ETag='"page"'), status(403), body(b"Models", Content_Type="text/html", ETag='"page"')]
+)
+def test_what_cannot_be_had_has_no_fingerprint(answer: Answer, server: HubServer) -> None:
+    server.answers[PATH] = [answer]
+    with pytest.raises(SourceNotFound):
+        http.fingerprint(server.address(PATH), print)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("handle", "visible"),
+    [
+        ("https://h.org/m/1?token=secret#secret", "https://h.org/m/1"),
+        ("HTTPS://me:secret@h.org:8080/m", "HTTPS://h.org:8080/m"),
+        ("https://h.org?token=secret/a@b", "https://h.org"),
+        ("http://[::1]:80/m?secret", "http://[::1]:80/m"),
+        ("http://[broken/m?secret", "http://[broken/m"),
+        ("https:/h.org/m?token=secret", "https:/h.org/m"),
+        ("s3://bucket/m?secret", "s3://bucket/m"),
+        ("starter", "starter"),
+        ("./models/what?.tar.gz", "./models/what?.tar.gz"),
+        ("C:/models/m#1", "C:/models/m#1"),
+    ],
+)
+def test_what_is_shown_of_a_handle(handle: str, visible: str) -> None:
+    assert http.shown(handle) == visible
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        status(404),
+        status(503),
+        body(b"Models", Content_Type="text/html"),
+        body(b"<!doctype html>"),
+        body(CONTENT[:9], length=len(CONTENT)),
+        body(bytes(200_000)),
+        status(302, Location="gopher://h.org/?secret"),
+        status(302, Location="http://127.0.0.1:port/?secret"),
+    ],
+)
+def test_no_query_reaches_a_message(
+    last: Answer, server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 100_000)
+    server.answers[PATH] = [status(302, Location=server.address("/bucket/file?signature=secret"))]
+    server.answers["/bucket/file"] = [last]
+    lines: list[str] = []
+    with pytest.raises(HubtuneError) as caught:
+        http.download(server.address(f"{PATH}?token=secret"), tmp_path / "file", lines.append)
+    assert any(path.endswith("signature=secret") for path, _ in server.requests)
+    assert "secret" not in "\n".join([*lines, str(caught.value)])
+    assert server.address(PATH) in caught.value.where

