@@ -33,8 +33,8 @@ def test_the_first_run_publishes_a_good_model(finished: Finished) -> None:
     blocks = ["download_model", "download_data", "preprocess", "quarantine", "retrain", "publish"]
     assert list(report["artifacts"]) == blocks
     # Always saying "sincere" would give an accuracy of 0.66 and a macro-F1 of 0.40.
-    assert report["metrics"]["test"]["accuracy"] > 0.75
-    assert report["metrics"]["test"]["macro_f1"] > 0.70
+    assert report["metrics"]["test"]["accuracy"] > 0.70
+    assert report["metrics"]["test"]["macro_f1"] > 0.65
 
 
 def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
