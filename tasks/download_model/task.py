@@ -27,12 +27,12 @@ def download_model(recipe: ModelRecipe, refresh: bool = False) -> Outputs | Stat
     from tasks.download_model.http import shown
 
     store = Store.open()
-    fingerprint = source_fingerprint(recipe)
+    fingerprint = source_fingerprint(recipe, say())
 
     def work(producer: Producer) -> Outputs:
         with store.scratch() as folder:
             facts = fetch(recipe, folder, say())
-            if source_fingerprint(recipe) != fingerprint:
+            if source_fingerprint(recipe, say()) != fingerprint:
                 raise SourceUnavailable(
                     "the model changed while it was fetched", where="model.source", remedy="it is tried again by itself"
                 )
