@@ -121,7 +121,7 @@ def test_the_worker_does_the_same_in_a_process_of_its_own(
     runs: list[Path], model: Path, rows: Path, tokens: Path, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    settings = recipe(epochs=3, dropout=0.3)
+    settings = recipe(epochs=3, dropout=0.3, learning_rate=5e-3)
     embeddings = [runs[0] / "embeddings"]
     assert worker.embed(model, FACTS, tokens, settings, embeddings, tmp_path, lines.append) is None
     assert lines == ["360 distinct texts, 360 of them embedded before"]
