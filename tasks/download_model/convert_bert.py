@@ -13,8 +13,8 @@ from hubtune.progress import Say
 from tasks.download_model.bert_encoder import BertConfig, build_encoder
 from tasks.download_model.bert_preprocessor import build_preprocessor
 from tasks.download_model.inspect_model import inspect
-from tasks.download_model.saved_model_bytes import save_reproducibly
 from tasks.fresh_process import serve
+from tasks.saved_model_bytes import save_reproducibly
 
 
 def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:

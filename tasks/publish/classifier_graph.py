@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact
 from schemas.recipe import Pooling
+from tasks.pooling import text_vector
 
 Tensor = Any
 """A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""
@@ -57,15 +58,8 @@ class ClassifierGraph:
         }
         switches = inspect.signature(self.pretrained.__call__).parameters
         outputs = self.pretrained(features, **({"training": False} if "training" in switches else {}))
-        if self.trained.pooling == "pooled":
-            return outputs["pooled_output"]
-        tokens = outputs["sequence_output"]
-        if self.trained.pooling == "cls":
-            return tokens[:, 0]
-        weights = tf.cast(attention_mask, tokens.dtype)[:, :, tf.newaxis]
-        if self.trained.pooling == "max":
-            return tf.reduce_max(tf.where(weights > 0, tokens, tokens.dtype.min), axis=1)
-        return tf.reduce_sum(tokens * weights, axis=1) / tf.reduce_sum(weights, axis=1)
+        assert self.trained.pooling is not None  # an encoder's classifier was trained with one
+        return text_vector(outputs, attention_mask, self.trained.pooling)
 
     def classify(self, vectors: Tensor) -> Tensor:
         """The head.

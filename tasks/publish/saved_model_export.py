@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.publish.classifier_graph import ClassifierGraph, Tensor
+from tasks.saved_model_bytes import save_reproducibly
 from tasks.text_graph import tf_normalise
 
 
@@ -22,7 +23,6 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
         folder: where the files go.
     """
     import tensorflow as tf
-    from tensorflow.core.protobuf import saved_model_pb2
 
     labels = tf.constant(classifier.trained.labels)
     exported = tf.Module()
@@ -48,12 +48,7 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
         names = Path(scratch) / "labels.json"
         names.write_text(json.dumps(classifier.trained.labels, ensure_ascii=False) + "\n", encoding="utf-8")
         exported.labels = tf.saved_model.Asset(str(names))
-        tf.saved_model.save(exported, str(folder), signatures={"serving_default": serve})
-    # A random number, which loading does not need: equal models are to have equal bytes.
-    (folder / "fingerprint.pb").unlink(missing_ok=True)
-    graph = folder / "saved_model.pb"
-    message = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
-    graph.write_bytes(message.SerializeToString(deterministic=True))
+        save_reproducibly(exported, folder, {"serving_default": serve})
 
 
 def _encode(classifier: ClassifierGraph, preprocessor: Any, texts: Tensor) -> Tensor:

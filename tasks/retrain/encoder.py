@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from hubtune.errors import UnsupportedModel
 from schemas.handoff import ModelFacts
 from schemas.recipe import Pooling
-from tasks.retrain.pooling import text_vector
+from tasks.pooling import text_vector
 from tasks.retrain.seeded_model import load_seeded
 from tasks.retrain.tensorflow_setup import Tensor
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.recipe import Pooling
-from tasks.retrain.pooling import text_vector
+from tasks.pooling import text_vector
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
 TOKENS = np.random.default_rng(0).normal(-1, 1, (2, 4, 3)).astype(np.float32)

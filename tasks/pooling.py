@@ -1,9 +1,12 @@
 """How the token vectors of a BERT-like encoder become one text vector."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from schemas.recipe import Pooling
-from tasks.retrain.tensorflow_setup import Tensor
+
+Tensor = Any
+"""A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""
 
 
 def text_vector(outputs: Mapping[str, Tensor], mask: Tensor, pooling: Pooling) -> Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 
-def save_reproducibly(module: Any, folder: Path) -> None:
+def save_reproducibly(module: Any, folder: Path, signatures: dict[str, Any] | None = None) -> None:
     """Save a module so that a fresh process that builds the same module writes the same bytes.
 
     `fingerprint.pb` goes, since it holds a random number; loading does not need it.
@@ -12,11 +12,12 @@ def save_reproducibly(module: Any, folder: Path) -> None:
     Args:
         module: a trackable object.
         folder: the SavedModel's folder.
+        signatures: functions for TensorFlow Serving, by name.
     """
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
-    tf.saved_model.save(module, str(folder))
+    tf.saved_model.save(module, str(folder), signatures=signatures)
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     graph = folder / "saved_model.pb"
     message = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
