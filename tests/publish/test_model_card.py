@@ -51,7 +51,7 @@ def test_what_belongs_to_one_machine_is_not_published() -> None:
     recipe = Recipe.model_validate(
         {
             "name": "answers",
-            "model": {"source": "https://me:secret@hub.example/bert/1?token=abc", "preprocessor": "~/models/pre"},
+            "model": {"source": "https://hub.example/bert/1?token=abc", "preprocessor": "~/models/pre"},
             "data": {"train": "/home/me/train.csv", "test": "data/test.csv", "validation": "gs://rows/validation.csv"},
         }
     )
