@@ -85,16 +85,17 @@ class PublishedModel:
             raise self._not_found(f"no model {self.name!r} is published")
         return versions[-1]
 
-    def find(self, release: Artifact) -> int | None:
+    def find(self, release: Artifact, *, hashes: bool = True) -> int | None:
         """The version that holds a release.
 
         Args:
             release: a release artifact.
+            hashes: hash the version's files, and not only compare their sizes.
 
         Returns:
             The number of the highest whole version with this content; None if there is none.
         """
-        return self._find(release.digest, self.versions())
+        return self._find(release.digest, self.versions(), hashes=hashes)
 
     def publish(self, release: Artifact) -> int:
         """Make a release a version, unless it is one already.
@@ -175,14 +176,14 @@ class PublishedModel:
         address = f"{KIND}/{manifest.release}"
         return self._backend.fetch(f"{self._path}/{version}", files, address, complete=only is None)
 
-    def _find(self, digest: str, versions: list[int]) -> int | None:
+    def _find(self, digest: str, versions: list[int], *, hashes: bool = True) -> int | None:
         paths = [f"{self._path}/{version}" for version in reversed(versions)]
         for path, content in zip(paths, self._backend.read_all([f"{path}/{MANIFEST}" for path in paths]), strict=True):
             try:
                 manifest = self._parse(content, path)
             except CorruptArtifact:
                 continue
-            if manifest.release == digest and self._backend.whole(path, manifest.files):
+            if manifest.release == digest and self._backend.whole(path, manifest.files, hashes=hashes):
                 return manifest.version
         return None
 

@@ -15,7 +15,7 @@ from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 VERSION = 1
 
 
-@task(name="Preprocess rows", tags=["hubtune", "preprocess"], timeout_seconds=3600, **RETRY)
+@task(name="Preprocess rows", tags=["preprocess"], timeout_seconds=3600, **RETRY)
 def preprocess_rows(
     raw: Artifact, recipe: PreprocessRecipe, data: DataRecipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:
@@ -30,11 +30,11 @@ def preprocess_rows(
     Returns:
         `rows`: clean rows by split. `quarantine`: rows turned away, and the report on all rows.
     """
-    from tasks.preprocess.clean import preprocess
-
     store = Store.open()
 
     def work(producer: Producer) -> Outputs:
+        from tasks.preprocess.clean import preprocess
+
         source = store.checkout(raw)
         with store.scratch() as rows, store.scratch() as quarantine:
             rows_facts, quarantine_facts = preprocess(source, recipe, data, rows, quarantine, say())

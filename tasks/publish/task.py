@@ -13,7 +13,7 @@ from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 VERSION = 1
 
 
-@task(name="Publish model", tags=["hubtune", "publish"], timeout_seconds=2 * 3600, **RETRY)
+@task(name="Publish model", tags=["publish"], timeout_seconds=2 * 3600, **RETRY)
 def publish_model(
     model: Artifact, rows: Artifact, classifier: Artifact, recipe: Recipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:
@@ -29,13 +29,13 @@ def publish_model(
     Returns:
         `release`: the published files. The version's number is `PublishedModel.find(release)`.
     """
-    from tasks.publish.release import build_release
-
     store = Store.open()
     assert recipe.name is not None  # a validated recipe has a name
     published = PublishedModel(store, recipe.name)
 
     def work(producer: Producer) -> Outputs:
+        from tasks.publish.release import build_release
+
         with store.scratch() as folder:
             facts = build_release(
                 store.checkout(model),

@@ -22,7 +22,7 @@ EMBED_VERSION = 1
 TRAIN_VERSION = 1
 
 
-@task(name="Tokenise texts", tags=["hubtune", "retrain"], timeout_seconds=3600, **RETRY)
+@task(name="Tokenise texts", tags=["retrain"], timeout_seconds=3600, **RETRY)
 def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bool = False) -> Outputs | State[Outputs]:
     """Turn every text into token ids, once, so that no training step handles strings.
 
@@ -35,11 +35,11 @@ def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bo
     Returns:
         `tokens`: token ids by split.
     """
-    from tasks.retrain.tokenise import tokenise
-
     store = Store.open()
 
     def work(producer: Producer) -> Outputs:
+        from tasks.retrain.tokenise import tokenise
+
         with store.scratch() as folder:
             facts = tokenise(store.checkout(model), store.checkout(rows), max_length, folder, say())
             return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
@@ -48,7 +48,7 @@ def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bo
     return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
 
 
-@task(name="Embed texts", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
+@task(name="Embed texts", tags=["retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
 def embed_texts(
     model: Artifact, texts: Artifact, recipe: TrainRecipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:
@@ -63,9 +63,6 @@ def embed_texts(
     Returns:
         Artifacts that together hold a vector for each text, by digest.
     """
-    from tasks.retrain.embeddings import holds_any
-    from tasks.retrain.worker import embed
-
     store = Store.open()
     pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
     parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
@@ -75,6 +72,9 @@ def embed_texts(
     collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters | versions, [model]).digest}"
 
     def work(producer: Producer) -> Outputs:
+        from tasks.retrain.embeddings import holds_any
+        from tasks.retrain.worker import embed
+
         known: dict[str, tuple[Artifact, Path]] = {}
         wanted = store.checkout(texts)
         for artifact in [] if refresh else store.collection(collection):
@@ -107,7 +107,7 @@ def embed_texts(
     return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
 
 
-@task(name="Train classifier", tags=["hubtune", "retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
+@task(name="Train classifier", tags=["retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
 def train_classifier(
     model: Artifact,
     rows: Artifact,
@@ -129,11 +129,11 @@ def train_classifier(
     Returns:
         `classifier`: weights, history, evaluation.
     """
-    from tasks.retrain.worker import train
-
     store = Store.open()
 
     def work(producer: Producer) -> Outputs:
+        from tasks.retrain.worker import train
+
         with store.scratch() as folder:
             facts = train(
                 store.checkout(model),
