@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.tasks import Task
 
 from hubtune.errors import HubtuneError, UnexpectedFailure
@@ -33,7 +34,10 @@ class Timeline:
                 stage by stage, so that a flow ends with the cause in its message and not with a count of failed tasks.
         """
         started = time.monotonic()
-        state: State[Any] = task(*arguments, return_state=True)  # type: ignore[assignment]  # the task is not async
+        # Tags are the flow run's alone: for each tag of a task, Prefect asks the server for a concurrency slot, also where
+        # no limit is set, and waits 2 s whenever a server on SQLite answers that its database is busy.
+        with TagsContext(current_tags=set()):
+            state: State[Any] = task(*arguments, return_state=True)  # type: ignore[assignment]  # it is not async
         seconds = round(time.monotonic() - started, 3)
         self.outcomes.append(TaskOutcome(name=task.name, state=state.name or state.type.value, seconds=seconds))
         try:

@@ -57,11 +57,14 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
 
     for name, value in _PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    from prefect import tags
+
     from flows.retrain import retrain
     from schemas.report import RunReport
 
     try:
-        state = retrain(recipe, list(refresh), return_state=True)
+        with tags("retraining"):
+            state = retrain(recipe, list(refresh), return_state=True)
     except Exception as error:
         raise UnexpectedFailure(
             f"Prefect could not run the flow: {type(error).__name__}: {error}",
@@ -119,11 +122,14 @@ def _print(report: "RunReport", path: Path | None, console: Console) -> None:
                 console.print(f"  {part}: {report.error[part]}", markup=False, highlight=False, soft_wrap=True)
         console.print("What was finished is in the store; the next run goes on from there.")
         return
-    if all(task.state == "Cached" for task in report.tasks):
+    nothing_new = all(task.state == "Cached" for task in report.tasks)
+    if nothing_new:
         console.print("Nothing was run again: every result is in the store already.")
     _print_quality(report, console)
     _print_places(report, console)
-    _print_predictions(report, console)
+    # The table costs the import of polars and onnxruntime, some 2 s, and would show what the first run showed.
+    if not nothing_new:
+        _print_predictions(report, console)
     _print_next(report, path, console)
 
 

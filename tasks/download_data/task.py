@@ -12,7 +12,7 @@ from tasks.execution import RETRY, Outputs, run_once, say
 VERSION = 1
 
 
-@task(name="Download data", tags=["download_data"], timeout_seconds=3600, **RETRY)
+@task(name="Download data", timeout_seconds=3600, **RETRY)
 def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[Outputs]:
     """Read the labelled text.
 

@@ -12,7 +12,7 @@ from tasks.execution import RETRY, Outputs, run_once, say
 VERSION = 1
 
 
-@task(name="Download model", tags=["download_model"], timeout_seconds=3600, **RETRY)
+@task(name="Download model", timeout_seconds=3600, **RETRY)
 def download_model(recipe: ModelRecipe, refresh: bool = False) -> Outputs | State[Outputs]:
     """Fetch the pretrained model and inspect what arrived.
 

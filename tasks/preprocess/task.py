@@ -15,7 +15,7 @@ from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 VERSION = 1
 
 
-@task(name="Preprocess rows", tags=["preprocess"], timeout_seconds=3600, **RETRY)
+@task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
 def preprocess_rows(
     raw: Artifact, recipe: PreprocessRecipe, data: DataRecipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:

@@ -13,7 +13,7 @@ from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 VERSION = 1
 
 
-@task(name="Publish model", tags=["publish"], timeout_seconds=2 * 3600, **RETRY)
+@task(name="Publish model", timeout_seconds=2 * 3600, **RETRY)
 def publish_model(
     model: Artifact, rows: Artifact, classifier: Artifact, recipe: Recipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:

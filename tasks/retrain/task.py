@@ -22,7 +22,7 @@ EMBED_VERSION = 1
 TRAIN_VERSION = 1
 
 
-@task(name="Tokenise texts", tags=["retrain"], timeout_seconds=3600, **RETRY)
+@task(name="Tokenise texts", timeout_seconds=3600, **RETRY)
 def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bool = False) -> Outputs | State[Outputs]:
     """Turn every text into token ids, once, so that no training step handles strings.
 
@@ -48,7 +48,7 @@ def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bo
     return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
 
 
-@task(name="Embed texts", tags=["retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
+@task(name="Embed texts", timeout_seconds=24 * 3600, **RETRY_ONCE)
 def embed_texts(
     model: Artifact, texts: Artifact, recipe: TrainRecipe, refresh: bool = False
 ) -> Outputs | State[Outputs]:
@@ -107,7 +107,7 @@ def embed_texts(
     return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
 
 
-@task(name="Train classifier", tags=["retrain"], timeout_seconds=24 * 3600, **RETRY_ONCE)
+@task(name="Train classifier", timeout_seconds=24 * 3600, **RETRY_ONCE)
 def train_classifier(
     model: Artifact,
     rows: Artifact,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.road.conftest import Road, digests, states
@@ -42,6 +43,10 @@ def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
     result = road.run("retrain")
     assert result.returncode == 0, result.stderr
     assert "Nothing was run again" in result.stdout
+    assert "A few rows of the test split" not in result.stdout
+    refreshed = road.run("retrain", "--refresh", "download_data")
+    assert "Nothing was run again" not in refreshed.stdout
+    assert "A few rows of the test split" in refreshed.stdout
     again = road.report()
     assert states(again) == ALL_CACHED
     assert (again["artifacts"], again["version"], again["metrics"]) == (
@@ -49,6 +54,23 @@ def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
         first["version"],
         first["metrics"],
     )
+
+
+def test_a_run_is_found_by_its_tag_and_its_tasks_wait_for_no_slot(finished: Finished) -> None:
+    road, report = finished
+    run = {"flow_runs": {"id": {"any_": [report["run"]]}}}
+    (flow_run,) = _ask(road, "flow_runs", run)
+    assert (flow_run["name"], flow_run["tags"]) == ("insincere-questions, feature_extraction", ["retraining"])
+    tasks = _ask(road, "task_runs", run)
+    assert {task["name"].rpartition("-")[0] for task in tasks} == set(TASKS)
+    # Each tag of a task costs a request for a concurrency slot, which a busy server answers seconds later.
+    assert all(task["tags"] == [] for task in tasks)
+
+
+def _ask(road: Road, what: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = httpx.post(f"{road.prefect['PREFECT_API_URL']}/{what}/filter", json=filters)
+    found: list[dict[str, Any]] = answer.raise_for_status().json()
+    return found
 
 
 def test_the_memory_outlives_the_prefect_database(finished: Finished, tmp_path: Path) -> None:
