@@ -34,8 +34,8 @@ class Timeline:
                 stage by stage, so that a flow ends with the cause in its message and not with a count of failed tasks.
         """
         started = time.monotonic()
-        # Tags are the flow run's alone: for each tag of a task, Prefect asks the server for a concurrency slot, also where
-        # no limit is set, and waits 2 s whenever a server on SQLite answers that its database is busy.
+        # Tags are the flow run's alone: for each tag of a task, Prefect asks the server for a concurrency slot, even
+        # with no limit set, and waits 2 s whenever a server on SQLite answers that its database is busy.
         with TagsContext(current_tags=set()):
             state: State[Any] = task(*arguments, return_state=True)  # type: ignore[assignment]  # it is not async
         seconds = round(time.monotonic() - started, 3)
