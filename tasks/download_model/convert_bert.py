@@ -10,7 +10,8 @@ from typing import Any
 from hubtune.errors import UnsupportedModel
 from hubtune.inference.tokenizer import WordPieceSettings
 from hubtune.progress import Say
-from tasks.download_model.bert_encoder import BertConfig, build_encoder
+from tasks.bert import Bert, BertConfig, weights_from_hugging_face
+from tasks.download_model.bert_encoder import save_encoder
 from tasks.download_model.bert_preprocessor import build_preprocessor
 from tasks.download_model.inspect_model import inspect
 from tasks.fresh_process import serve
@@ -38,9 +39,11 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
     _check(config, source)
     lower_case = json.loads((source / "tokenizer_config.json").read_bytes()).get("do_lower_case", True)
     settings = WordPieceSettings(case="lower" if lower_case else "keep", longest_word_unit="characters")
-    encoder, preprocessor = (Path(request["folder"], name) for name in ("encoder", "preprocessor"))
+    folder = Path(request["folder"])
+    encoder, preprocessor = folder / "encoder", folder / "preprocessor"
     say(f"Converting {config.num_hidden_layers} layers, {config.hidden_size} wide, to a SavedModel")
-    save_reproducibly(build_encoder(config, load_file(source / "model.safetensors")), encoder)
+    weights = weights_from_hugging_face(config, load_file(source / "model.safetensors"))
+    save_encoder(Bert(config, weights), folder)
     say("Converting the tokenizer to a SavedModel")
     save_reproducibly(build_preprocessor(source / "vocab.txt", settings), preprocessor)
     say("Inspecting the converted model")
@@ -50,7 +53,7 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
             "source": str(source),
             "preprocessor": str(preprocessor),
             "preprocessor_source": str(source),
-            "tokenizer": str(Path(request["folder"], "tokenizer")),
+            "tokenizer": str(folder / "tokenizer"),
         },
         say,
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact
 from schemas.recipe import Pooling
+from tasks.dense import activate
 from tasks.pooling import text_vector
 
 Tensor = Any
@@ -22,9 +23,10 @@ class TrainedClassifier(BaseModel):
 
     interface: Literal["bert_encoder", "text_embedding"]
     pooling: Pooling | None
+    layers: list[int] | None
     labels: list[str]
     hidden: list[int]
-    activation: Literal["relu"]
+    activation: Literal["relu", "gelu", "tanh"]
     max_length: int | None
     variables: list[str]
 
@@ -59,7 +61,7 @@ class ClassifierGraph:
         switches = inspect.signature(self.pretrained.__call__).parameters
         outputs = self.pretrained(features, **({"training": False} if "training" in switches else {}))
         assert self.trained.pooling is not None  # an encoder's classifier was trained with one
-        return text_vector(outputs, attention_mask, self.trained.pooling)
+        return text_vector(outputs, attention_mask, self.trained.pooling, self.trained.layers)
 
     def classify(self, vectors: Tensor) -> Tensor:
         """The head.
@@ -74,7 +76,7 @@ class ClassifierGraph:
 
         *hidden, (kernel, bias) = self.head
         for hidden_kernel, hidden_bias in hidden:
-            vectors = tf.nn.relu(tf.matmul(vectors, hidden_kernel) + hidden_bias)
+            vectors = activate(tf.matmul(vectors, hidden_kernel) + hidden_bias, self.trained.activation)
         return tf.nn.softmax(tf.matmul(vectors, kernel) + bias)
 
 
@@ -123,12 +125,12 @@ def load_classifier(model: Path, classifier: Path) -> ClassifierGraph:
 
 def _assign(pretrained: Any, names: list[str], values: dict[str, Any], classifier: Path) -> None:
     where = classifier / "encoder.safetensors"
-    # The names are in the model's own order, but need not be all: lower layers may have been left as they were.
-    remaining = iter(pretrained.trainable_variables)
+    # Not all of them need be there: lower layers may have been left as they were.
+    variables = {variable.name: variable for variable in pretrained.trainable_variables}
     for name in names:
-        variable = next((candidate for candidate in remaining if candidate.name == name), None)
+        variable = variables.get(name)
         if variable is None or name not in values:
-            raise _mismatch(f"the model has no trainable variable {name!r} at this place", where)
+            raise _mismatch(f"the model has no trainable variable {name!r}, or the weights do not", where)
         if tuple(variable.shape) != values[name].shape:
             raise _mismatch(f"{name} has shape {values[name].shape} instead of {tuple(variable.shape)}", where)
         variable.assign(values[name])
