@@ -242,6 +242,16 @@ class Bucket:
         if not self.create(record, manifest) and unseal(self.read(record)) is None:
             self.write(record, manifest)
 
+    def remove(self, path: str) -> None:
+        """Remove a folder: its manifest first, so that it is gone for every reader at once."""
+        listed = self._list(path)
+        for name in sorted(listed, key=lambda name: name != MANIFEST):
+            self._delete(f"{path}/{name}")
+
+    def _delete(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._persist("delete", path, lambda: self._gcs.rm_file(self._key(path)))
+
     def _disown(self, path: str, entries: Sequence[FileEntry]) -> None:
         """Take the manifest off an artifact whose content is wrong although its listing looks right.
 
@@ -252,8 +262,7 @@ class Bucket:
         listed = self._list(path)
         unknown = [entry for entry in entries if entry.path in listed and listed[entry.path].md5 is None]
         if unknown and path.startswith("artifacts/"):
-            with contextlib.suppress(FileNotFoundError):
-                self._persist("delete", path, lambda: self._gcs.rm_file(self._key(f"{path}/{MANIFEST}")))
+            self._delete(f"{path}/{MANIFEST}")
 
     def _send(self, path: str, call: Callable[[], Any]) -> None:
         def attempt() -> None:

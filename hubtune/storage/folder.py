@@ -138,6 +138,18 @@ class Folder:
             )
         return folder
 
+    def remove(self, path: str) -> None:
+        """Remove a folder; it is gone for every reader at once."""
+        target = self.root / path
+        aside = target.parent / f"{SET_ASIDE}{target.name}-{secrets.token_hex(8)}"
+        try:
+            target.rename(aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unavailable(error, "remove", target) from error
+        shutil.rmtree(aside, ignore_errors=True)
+
     def _stands(self, path: str, entries: Sequence[FileEntry]) -> bool:
         return unseal(self.read(f"{path}/{MANIFEST}")) is not None and self.whole(path, entries)
 

@@ -53,6 +53,7 @@ class Backend(Protocol):
     def commit(self, path: str, entries: Sequence[FileEntry], manifest: bytes, source: Path) -> None: ...  # noqa: D102
     def copy(self, path: str, entries: Sequence[FileEntry], manifest: bytes, source: str) -> None: ...  # noqa: D102
     def fetch(self, path: str, entries: Sequence[FileEntry], address: str, *, complete: bool) -> Path: ...  # noqa: D102
+    def remove(self, path: str) -> None: ...  # noqa: D102
 
 
 class Store:
@@ -150,6 +151,17 @@ class Store:
         manifest = self.manifest(artifact)
         path = _artifact_path(artifact.kind, artifact.digest)
         return self.backend.fetch(path, manifest.files, f"{artifact.kind}/{artifact.digest}", complete=True)
+
+    def discard(self, artifact: Artifact) -> None:
+        """Remove an artifact that nothing else was made from: a checkpoint, once a later one is there.
+
+        Args:
+            artifact: what is not needed any more; it may be gone already.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        self.backend.remove(_artifact_path(artifact.kind, artifact.digest))
 
     def is_whole(self, artifact: Artifact) -> bool:
         """Whether an artifact is in the store with every file as its manifest says.
