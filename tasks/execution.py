@@ -6,21 +6,24 @@ in Prefect's database or result storage, so that it holds on every worker, outli
 only while every file that it points to is whole (docs/decisions.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, cast
 
 import httpx
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
 from hubtune.errors import HubtuneError
-from hubtune.progress import Say
+from hubtune.progress import ProgressLine, Say
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
+from tasks.progress_artifact import ProgressArtifact
 
 Outputs = dict[str, Artifact]
 
@@ -130,3 +133,25 @@ def outputs_of(result: Outputs | State[Outputs]) -> Outputs:
 def say() -> Say:
     """The logger of the current task run, as the function that blocks report their progress to."""
     return get_run_logger().info
+
+
+@contextmanager
+def say_and_show() -> Iterator[Say]:
+    """As `say`, and lines that know their share also move a progress bar on the page of the run.
+
+    For work that somebody watches: training, embedding. The bar's key is the task's name ("train-classifier"), so that
+    the artifacts page shows how it went in one run after the other.
+
+    Yields:
+        The function that blocks report their progress to.
+    """
+    log = get_run_logger()
+    key = re.sub(r"[^a-z0-9]+", "-", str(task_run.task_name).lower()).strip("-")
+    with ProgressArtifact(key, log.warning) as bar:
+
+        def say_and_move(line: str) -> None:
+            log.info(line)
+            if isinstance(line, ProgressLine):
+                bar.show(line)
+
+        yield say_and_move

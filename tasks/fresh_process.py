@@ -4,9 +4,9 @@ Three reasons. Foreign SavedModels are loaded where a crash ends only the child.
 it traces within a process, and the numbers get into a SavedModel: only a process that does nothing else writes the
 same bytes every time. And memory is given back at the end.
 
-Parent and child speak JSON, one object on each line: the request on the child's stdin, progress and the answer on its
-stdout. The child's stdin stays open for as long as the parent lives; when it closes, the child ends itself, so that a
-killed flow leaves nothing behind.
+Parent and child speak JSON, one object on each line: the request on the child's stdin, progress (a line, with the share
+of the work that is done where the line knows it) and the answer on its stdout. The child's stdin stays open for as long
+as the parent lives; when it closes, the child ends itself, so that a killed flow leaves nothing behind.
 """
 
 import json
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, from_json
-from hubtune.progress import Say
+from hubtune.progress import ProgressLine, Say
 
 Work = Callable[[dict[str, Any], Say], dict[str, Any]]
 
@@ -69,10 +69,11 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
     try:
         child.stdin.write(json.dumps(request) + "\n")
         child.stdin.flush()
-        for line in child.stdout:
-            message = json.loads(line)
+        for text in child.stdout:
+            message = json.loads(text)
             if "say" in message:
-                say(message["say"])
+                line = message["say"]
+                say(ProgressLine(line, message["share"]) if "share" in message else line)
             else:
                 answer = message
         child.wait()
@@ -111,13 +112,17 @@ def serve(work: Work) -> None:
         answers.flush()
 
     try:
-        answer = {"result": work(request, lambda line: send({"say": line}))}
+        answer = {"result": work(request, lambda line: send(_said(line)))}
     except HubtuneError as error:
         answer = {"error": error.to_json()}
     except Exception:
         traceback.print_exc()
         sys.exit(1)
     send(answer)
+
+
+def _said(line: str) -> dict[str, Any]:
+    return {"say": line, "share": line.share} if isinstance(line, ProgressLine) else {"say": line}
 
 
 def _end_with_the_parent() -> None:

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from hubtune.errors import UnexpectedFailure, UnsupportedModel, WorkerDied
+from hubtune.progress import ProgressLine
 from tasks.fresh_process import run_in_fresh_process
 
 CHILD = """
 import os, signal, sys, time
 from hubtune.errors import UnsupportedModel
+from hubtune.progress import ProgressLine
 from tasks.fresh_process import serve
 
 def work(request, say):
     print("a library prints to stdout")
     say("began")
+    say(ProgressLine("a quarter: 25 %", 0.25))
     match request["do"]:
         case "answer": return {"sum": sum(request["numbers"]), "pid": os.getpid()}
         case "refuse": raise UnsupportedModel("a cat", where="here", remedy="bring a dog")
@@ -46,7 +49,9 @@ def test_request_progress_and_answer_cross(child: str) -> None:
     answer = run_in_fresh_process(child, request, lines.append, timeout_seconds=60)
     assert answer["sum"] == 6
     assert answer["pid"] != os.getpid()
-    assert lines == ["began"]
+    assert lines == ["began", "a quarter: 25 %"]
+    # A line that knows its share still does on the other side; one that does not is plain text.
+    assert [line.share if isinstance(line, ProgressLine) else None for line in lines] == [None, 0.25]
 
 
 def test_an_error_of_the_family_keeps_its_class(child: str) -> None:
