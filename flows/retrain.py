@@ -1,7 +1,7 @@
 """The whole road: five blocks from a pretrained model to a published one.
 
     download model ──┐
-                     ├──> tokenise ──> embed ──> train ──> publish
+                     ├──> tokenise ──> embed ──> train ──> evaluate ──> publish
     download data ──> preprocess ──┘
 
 Every arrow is an artifact in the store; what the store holds already is not made again.
@@ -16,11 +16,12 @@ from flows.timeline import Timeline
 from hubtune.errors import HubtuneError
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
-from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts
+from schemas.handoff import SPLITS, EvaluationFacts, ModelFacts
 from schemas.recipe import Block, Recipe
 from schemas.report import RunReport
 from tasks.download_data.task import download_data
 from tasks.download_model.task import download_model
+from tasks.evaluate.task import evaluate_classifier
 from tasks.preprocess.task import preprocess_rows
 from tasks.publish.task import publish_model
 from tasks.retrain.task import embed_texts, tokenise_texts, train_classifier
@@ -71,8 +72,11 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
         embeddings = sorted(vectors.values(), key=lambda artifact: artifact.digest)
     trained = timeline.run(train_classifier, model, rows, tokens, embeddings, recipe.train, again)
     classifier = made["retrain"] = trained["classifier"]
+    judged = timeline.run(evaluate_classifier, rows, classifier, recipe.evaluate, recipe.train, str(recipe.name), again)
+    evaluation = made["evaluation"] = judged["evaluation"]
+    logs = made["tensorboard"] = judged["tensorboard"]
 
-    published = timeline.run(publish_model, model, rows, classifier, recipe, "publish" in refresh)
+    published = timeline.run(publish_model, model, rows, classifier, evaluation, logs, recipe, "publish" in refresh)
     release = made["publish"] = published["release"]
     # The task has just verified the version.
     return PublishedModel(Store.open(), str(recipe.name)).find(release, hashes=False)
@@ -81,7 +85,7 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
 def _report(
     recipe: Recipe, timeline: Timeline, made: dict[str, Artifact], version: int | None, error: HubtuneError | None
 ) -> RunReport:
-    found = ClassifierFacts.model_validate(made["retrain"].facts).metrics if "retrain" in made else {}
+    found = EvaluationFacts.model_validate(made["evaluation"].facts).metrics if "evaluation" in made else {}
     latest = PublishedModel(Store.open(), str(recipe.name)).latest() if version is not None else None
     return RunReport(
         run=str(flow_run.id),

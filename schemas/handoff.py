@@ -21,7 +21,8 @@ class ModelFacts(_Facts):
 
     Files of a `bert_encoder`: `encoder/` (SavedModel: input_word_ids, input_mask, input_type_ids -> pooled_output,
     sequence_output, ...), `preprocessor/` (SavedModel: string -> those three), `tokenizer/` (read by
-    `hubtune.inference.tokenizer`). Files of a `text_embedding`: `module/` (SavedModel: string[n] -> float32[n, width]).
+    `hubtune.inference.tokenizer`), and, where `tasks.bert` built the encoder, `architecture.json`. Files of a
+    `text_embedding`: `module/` (SavedModel: string[n] -> float32[n, width]).
     """
 
     interface: Literal["bert_encoder", "text_embedding"]
@@ -83,6 +84,7 @@ class TokensFacts(_Facts):
     texts: int
     tokens: int
     longest: int
+    max_length: int
 
 
 class EmbeddingsFacts(_Facts):
@@ -107,17 +109,35 @@ class Metrics(_Facts):
 class ClassifierFacts(_Facts):
     """A trained classifier (kind `classifier`).
 
-    Files: `head.safetensors`; `encoder.safetensors` (fine-tuning only: every encoder variable that was trained);
-    `classifier.json` (all that is needed to build it again); `history.json` (one entry per epoch);
-    `evaluation.json` (metrics by split, per class, confusion matrix); `predictions.parquet` (test split: key, label,
-    predicted, probabilities).
+    Files: `head.safetensors`; `encoder.safetensors` (every encoder variable that was trained, where any was);
+    `classifier.json` (all that is needed to build it again); `history.json` (one entry per epoch: `epoch`, `step`,
+    `learning_rate`, `train_loss`, `validation` with the metrics by name, `best`); `steps.parquet` (`step` int64, `loss`
+    and `learning_rate` float32, one row for each optimiser step); `answers/validation.parquet` and
+    `answers/test.parquet` (`key`, `label`, `logits`: list of float32, one for each class; in the order of the keys).
     """
 
     mode: str
     labels: list[str]
     epochs: int
     best_epoch: int
+    parameters: int
+    trained_parameters: int
+
+
+class EvaluationFacts(_Facts):
+    """How good a classifier is on the validation and the test split (kind `evaluation`).
+
+    Files: `evaluation.json` (every figure), `mistakes.parquet` (the most confident ones), `report.md`, `report.html`
+    (both with plots inside).
+    """
+
     metrics: dict[Split, Metrics]
+
+
+class TensorBoardFacts(_Facts):
+    """Logs of a training for TensorBoard (kind `tensorboard`). Files: one folder of event files for each split."""
+
+    epochs: int
 
 
 class ReleaseFacts(_Facts):

@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-Mode = Literal["feature_extraction", "fine_tuning"]
-Pooling = Literal["mean", "cls", "max", "pooled"]
+Mode = Literal["feature_extraction", "fine_tuning", "partial", "layer_extraction"]
+Pooling = Literal["mean", "max", "mean_max", "cls", "pooled"]
+Monitor = Literal["macro_f1", "weighted_f1", "accuracy", "loss"]
 Block = Literal["download_model", "download_data", "preprocess", "retrain", "publish"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -38,6 +39,7 @@ SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
 # the lowest validation loss, averaged over trec6, sst2 and quora_insincere and three seeds, among 5e-4 and 1e-3 with
 # 0.1, 0.3 and 0.5 (docs/benchmarks.md). Fine-tuning: epochs, batch size, learning rate and dropout as Devlin et al.
 # 2019, A.2 and A.3 recommend, no hidden layer between encoder and classes, warm-up over a tenth of the steps.
+_TUNED: dict[str, Any] = {"hidden": [], "dropout": 0.1, "epochs": 3, "learning_rate": 5e-5, "warmup_fraction": 0.1}
 _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
     "feature_extraction": {
         "hidden": [256, 64],
@@ -46,7 +48,9 @@ _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "warmup_fraction": 0.0,
     },
-    "fine_tuning": {"hidden": [], "dropout": 0.1, "epochs": 3, "learning_rate": 5e-5, "warmup_fraction": 0.1},
+    "fine_tuning": _TUNED,
+    "partial": _TUNED,
+    "layer_extraction": _TUNED,
 }
 
 
@@ -163,7 +167,39 @@ class TrainRecipe(_Section):
         "feature_extraction",
         title="Mode",
         description="`feature_extraction` keeps the encoder as it is and trains a head on its embeddings (seconds to "
-        "minutes); `fine_tuning` trains the whole encoder too (better, and much longer).",
+        "minutes); `fine_tuning` trains the whole encoder too (better, and much longer); `partial` leaves the lower "
+        "layers as they are; `layer_extraction` cuts the encoder off above a layer and trains what is left.",
+    )
+    freeze_layers: Literal["embeddings"] | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        title="Frozen layers",
+        description="For `partial`: how many of the lowest layers are left as they are, the embeddings with them; or "
+        "`embeddings` alone. Empty: half of the layers.",
+    )
+    keep_hidden_states: bool = Field(
+        True,
+        title="Keep hidden states",
+        description="Compute what the frozen layers give for each text once and keep it in memory, where it fits, "
+        "instead of in every epoch.",
+    )
+    layers: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        title="Layers",
+        min_length=1,
+        description="For `layer_extraction`: the layers, counted from 1, whose vectors are taken (several are put side "
+        "by side); the ones above the highest are not computed. Empty: the middle one.",
+    )
+    gradual_unfreezing: bool = Field(
+        False,
+        title="Head first",
+        description="Train the head on the frozen encoder first, then everything; not for `feature_extraction`.",
+    )
+    layer_decay: float = Field(
+        1.0,
+        title="Learning rate of lower layers",
+        gt=0,
+        le=1,
+        description="Each layer learns at this times the rate of the one above it; the head at the full rate.",
     )
     pooling: Pooling = Field(
         "mean", title="Pooling", description="How token vectors become one text vector (BERT-like encoders only)."
@@ -172,17 +208,47 @@ class TrainRecipe(_Section):
         None, title="Hidden layers", max_length=8, description="Widths of the head's hidden layers."
     )
     dropout: float | None = Field(None, title="Dropout", ge=0, lt=1, description="Dropout rate in the head.")
+    activation: Literal["relu", "gelu", "tanh"] = Field(
+        "relu", title="Activation", description="Of the head's hidden layers."
+    )
     epochs: int | None = Field(None, title="Epochs", ge=1, le=1000, description="Passes over the training rows.")
     batch_size: int = Field(32, title="Batch size", ge=1, le=4096, description="Rows per training step.")
+    accumulation_steps: int = Field(
+        1,
+        title="Parts of a batch",
+        ge=1,
+        le=4096,
+        description="Compute each batch in this many parts, which takes less memory and gives the same step. It is "
+        "doubled by itself when memory runs out.",
+    )
     learning_rate: float | None = Field(
         None, title="Learning rate", gt=0, le=1, description="Peak learning rate of AdamW."
     )
     warmup_fraction: float | None = Field(
         None, title="Warm-up", ge=0, le=0.5, description="Share of the steps over which the learning rate rises."
     )
+    schedule: Literal["linear", "cosine"] = Field(
+        "linear", title="Schedule", description="How the learning rate falls to zero after warm-up."
+    )
+    clip_norm: float | None = Field(
+        1.0, title="Clipping", gt=0, description="Largest global norm of a step's gradients; empty: never clipped."
+    )
     weight_decay: float = Field(0.01, title="Weight decay", ge=0, le=1, description="AdamW's decoupled weight decay.")
-    max_length: int = Field(
-        128, title="Longest input", ge=8, le=512, description="Tokens per text, with the special ones; the rest is cut."
+    max_length: Literal["auto"] | Annotated[int, Field(ge=8, le=512)] = Field(
+        128,
+        title="Longest input",
+        description="Tokens per text, with the special ones; the rest is cut. `auto`: long enough for 99 % of the "
+        "training texts.",
+    )
+    label_smoothing: float = Field(
+        0.0, title="Label smoothing", ge=0, lt=1, description="Share of the target that is spread over all classes."
+    )
+    focal_gamma: float = Field(
+        0.0,
+        title="Focal loss",
+        ge=0,
+        le=10,
+        description="Above 0, examples that are classified well already count less (2 is usual); 0: cross-entropy.",
     )
     class_weights: Annotated[
         Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_text_keys)
@@ -198,6 +264,14 @@ class TrainRecipe(_Section):
         description="Stop after this many epochs without a better validation result; empty: never. The best weights "
         "are kept either way.",
     )
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = Field(
+        "auto",
+        title="Devices",
+        description="What the encoder is trained on; `auto` takes a cluster, a TPU or several GPUs if there are any.",
+    )
+    monitor: Monitor = Field(
+        "macro_f1", title="Watched metric", description="The validation metric that says which epoch is the best."
+    )
     seed: int = Field(42, title="Seed", ge=0, le=2**31 - 1, description="The same seed gives the same model.")
 
     @model_validator(mode="before")
@@ -207,6 +281,44 @@ class TrainRecipe(_Section):
             return values
         defaults = _MODE_DEFAULTS.get(str(values.get("mode") or "feature_extraction"), {})
         return values | {name: default for name, default in defaults.items() if values.get(name) is None}
+
+    @model_validator(mode="after")
+    def _fits_the_mode(self) -> Self:
+        for field, modes in (
+            ("freeze_layers", ("partial", "layer_extraction")),
+            ("layers", ("layer_extraction",)),
+            ("gradual_unfreezing", ("fine_tuning", "partial", "layer_extraction")),
+        ):
+            if getattr(self, field) and self.mode not in modes:
+                raise ValueError(f"{field} has no meaning in mode {self.mode}; it is for {', '.join(modes)}")
+        if self.mode == "layer_extraction" and self.pooling == "pooled":
+            raise ValueError("pooling `pooled` is computed from the last layer; choose another for layer_extraction")
+        if isinstance(self.freeze_layers, int) and self.layers and self.freeze_layers > min(self.layers):
+            raise ValueError(f"freeze_layers must not exceed the lowest of layers, {min(self.layers)}")
+        return self
+
+
+def _text_of_number(value: Any) -> Any:
+    # YAML reads `1` as a number: class names are text.
+    return str(value) if type(value) is int else value
+
+
+class EvaluateRecipe(_Section):
+    """How the trained classifier is judged. Both fields are for two classes; more have no threshold."""
+
+    threshold_metric: Literal["f1", "balanced_accuracy", "mcc"] = Field(
+        "f1",
+        title="Threshold metric",
+        description="What the decision threshold is tuned for on the validation rows: F1 of the positive class, "
+        "balanced accuracy, or Matthews' correlation coefficient. The figures at 0.5 are given beside it.",
+    )
+    positive_class: Annotated[str | None, BeforeValidator(_text_of_number)] = Field(
+        None,
+        title="Positive class",
+        min_length=1,
+        description="Name of the class that the threshold decides about; when empty, the rarer one among the "
+        "training rows.",
+    )
 
 
 class Recipe(_Section):
@@ -221,6 +333,7 @@ class Recipe(_Section):
     data: DataRecipe = Field(default_factory=lambda: DataRecipe.model_validate({}), title="Data")
     preprocess: PreprocessRecipe = Field(default_factory=PreprocessRecipe, title="Preprocess")
     train: TrainRecipe = Field(default_factory=lambda: TrainRecipe.model_validate({}), title="Train")
+    evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe, title="Evaluate")
 
     @model_validator(mode="before")
     @classmethod
@@ -233,6 +346,16 @@ class Recipe(_Section):
         if data.get("source") in (None, "sample") and not other:
             return values | {"name": SAMPLE_NAME}
         return values
+
+    @model_validator(mode="after")
+    def _positive_class_is_one_of_two(self) -> Self:
+        positive, labels = self.evaluate.positive_class, self.data.labels
+        if positive is not None and labels is not None:
+            classes = list(dict.fromkeys(labels.values()))
+            if len(classes) != 2 or positive not in classes:
+                known = ", ".join(classes)
+                raise ValueError(f"evaluate.positive_class {positive!r} is not one of two classes; classes: {known}")
+        return self
 
     @model_validator(mode="after")
     def _named_and_weighed(self) -> Self:

@@ -19,8 +19,8 @@ class RunReport(BaseModel):
     """One run of the retrain flow.
 
     `version` and `metrics` are empty when the run failed before there were any. `promoted` says whether the version
-    is the one that is loaded when none is asked for. `artifacts` holds the address of each block's
-    result, and of the rows in quarantine with the report on all rows; `error` what stopped a failed run.
+    is the one that is loaded when none is asked for. `artifacts` holds the address of each block's result, of the rows
+    in quarantine with the report on all rows, and of the evaluation; `error` what stopped a failed run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

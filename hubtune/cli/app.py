@@ -67,6 +67,20 @@ def models(
     raise typer.Exit(run_models(model, as_json))
 
 
+@app.command()
+def tensorboard(
+    run: Annotated[
+        str,
+        typer.Argument(help="NAME of a published model (all its versions), NAME/VERSION, or an artifact's address."),
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 6006,
+) -> None:
+    """Look at how trainings went, in TensorBoard."""
+    from hubtune.cli.tensorboard import run_tensorboard
+
+    raise typer.Exit(run_tensorboard(run, port))
+
+
 def main() -> None:
     """Entry point of the console script: errors of hubtune become a message and an exit status, never a traceback."""
     try:

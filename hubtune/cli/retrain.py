@@ -146,7 +146,11 @@ def _print_places(report: "RunReport", console: Console) -> None:
     console.print(f"[bold]Where everything lies[/bold] (version {report.version} of {report.model}, {newest})")
     root = report.artifacts["publish"].partition("/artifacts/")[0]
     published = {"published": f"{root}/models/{report.model}/{report.version}"}
-    reported = {"report on rows": f"{report.artifacts['quarantine']}/report.md"}
+    reported = {
+        "report on rows": f"{report.artifacts['quarantine']}/report.md",
+        "how good it is": f"{report.artifacts['evaluation']}/report.html",
+        "as Markdown": f"{report.artifacts['evaluation']}/report.md",
+    }
     for name, uri in (published | reported | report.artifacts).items():
         console.print(f"  {name:<16}{uri}", markup=False, highlight=False, soft_wrap=True)
 

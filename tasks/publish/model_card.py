@@ -10,22 +10,27 @@ from schemas.recipe import Recipe
 _MODES = {
     "feature_extraction": "the encoder was kept as it is, and a head was trained on its embeddings",
     "fine_tuning": "the whole encoder was trained, together with a head",
+    "partial": "the upper layers of the encoder were trained, together with a head",
+    "layer_extraction": "the encoder was cut off above a layer and trained, together with a head",
 }
+
+_NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "loss": "log loss", "f1_at_threshold": "F1 at its threshold"}
 
 
 @dataclass(frozen=True)
 class CardFacts:
     """What the card tells.
 
-    `recipe` is the recipe as it is published, `evaluation` the content of `evaluation.json`, and `counts` how many
-    rows each class has in each split.
+    `recipe` is the recipe as it is published, `max_length` how many tokens of a text are read (None where there is no
+    limit), `figures` what `main_figures` gives, and `counts` how many rows each class has in each split.
     """
 
     recipe: Recipe
     model: ModelFacts
     engine: Engine
     labels: list[str]
-    evaluation: dict[str, Any]
+    max_length: int | None
+    figures: dict[str, Any]
     counts: dict[Split, list[int]]
 
 
@@ -40,16 +45,17 @@ def model_card(facts: CardFacts) -> str:
     """
     recipe, train = facts.recipe, facts.recipe.train
     source = recipe.data.source or recipe.data.train
-    test = facts.evaluation["test"]
+    figures = facts.figures
+    test = figures["evaluation"]["test"]
     size = f"{facts.model.parameters / 1e6:.1f} million parameters, text vectors {facts.model.width} wide"
     hidden = f"hidden layers of {', '.join(map(str, train.hidden))}" if train.hidden else "no hidden layer"
     limits = [
-        "Probabilities are the softmax of the head's logits; they are not calibrated.",
+        _calibration(figures["calibration"]),
         "The figures above hold for texts like those of the test split, and say little about others.",
         "Every text gets one of the classes, also a text that fits none of them.",
     ]
-    if facts.model.interface == "bert_encoder":
-        limits.insert(0, f"Of a long text only the first {train.max_length} tokens are read.")
+    if facts.max_length is not None:
+        limits.insert(0, f"Of a long text only the first {facts.max_length} tokens are read.")
     sections = [
         f"# {recipe.name}\n",
         f"A text classifier: {' / '.join(map(_cell, facts.labels))}. On {test['rows']:,} texts that it had not seen it "
@@ -60,7 +66,12 @@ def model_card(facts: CardFacts) -> str:
         f"- Data: `{source}`\n",
         _data_table(facts),
         "## How good it is\n",
-        _metrics_table(facts.evaluation),
+        _metrics_table(figures["evaluation"]),
+        f"On the test split, with other rows of the same kind (95 % intervals): {_intervals(figures['intervals'])}.\n",
+        "Against baselines that were fitted on the same rows and judged on the same test rows:\n",
+        _baselines_table(test, figures),
+        f"{figures['verdict']}\n",
+        *([f"{_threshold(figures['threshold'])}\n"] if figures["threshold"] else []),
         "On the test split, class by class:\n",
         _class_table(test["per_class"]),
         "Confusion matrix of the test split (rows: true class; columns: predicted class):\n",
@@ -86,6 +97,38 @@ def _metrics_table(evaluation: dict[str, Any]) -> str:
             figures = [f"{metrics[name]:.4f}" for name in ("accuracy", "macro_f1", "loss")]
             rows.append([split, f"{metrics['rows']:,}", *figures])
     return _table(["Split", "Rows", "Accuracy", "Macro-F1", "Loss"], rows)
+
+
+def _intervals(intervals: dict[str, dict[str, float]]) -> str:
+    return ", ".join(f"{_NAMES[name]} {each['low']:.3f} to {each['high']:.3f}" for name, each in intervals.items())
+
+
+def _baselines_table(test: dict[str, Any], figures: dict[str, Any]) -> str:
+    interval = figures["intervals"].get("f1_at_threshold")
+    everyone = {"this model": test | {"f1_at_threshold": interval["estimate"] if interval else None}}
+    names = ["accuracy", "macro_f1", "loss", *(["f1_at_threshold"] if interval else [])]
+    rows = [
+        [name, *(f"{each[figure]:.4f}" for figure in names)] for name, each in (everyone | figures["baselines"]).items()
+    ]
+    return _table(["", *(_NAMES[name] for name in names)], rows)
+
+
+def _threshold(threshold: dict[str, Any]) -> str:
+    at_half, at_threshold = (threshold[when]["test"]["f1"] for when in ("at_half", "at_threshold"))
+    return (
+        f"Labels are those of the likelier class. Who predicts “{_cell(threshold['positive_class'])}” from a "
+        f"probability of {threshold['value']:.4f} on (chosen on the validation split) gets an F1 of {at_threshold:.4f} "
+        f"for it on the test split; from 0.5 on, {at_half:.4f}."
+    )
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    before, after = (calibration[when]["expected_calibration_error"] for when in ("before", "after"))
+    return (
+        "Probabilities are the softmax of the head's logits; they are not calibrated. On the test split their expected "
+        f"calibration error is {before:.3f}; with logits divided by {calibration['temperature']:.3f}, the temperature "
+        f"fitted on the validation split, it is {after:.3f}."
+    )
 
 
 def _class_table(per_class: dict[str, dict[str, float]]) -> str:

@@ -28,7 +28,7 @@ _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONIOENCODING": "utf-8"}
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the trained model answered when it was evaluated: `predicted` int32[n], `probabilities` float32[n, k]."""
+    """What the trained model answered before it was exported: `predicted` int32[n], `probabilities` float32[n, k]."""
 
     texts: list[str]
     predicted: NDArray[np.int32]
@@ -45,7 +45,7 @@ class Proof:
 
 
 def read_evaluated(classifier: Path, rows: Path) -> Evaluated:
-    """Put the evaluated model's answers beside the texts of the test split.
+    """Put the trained model's answers beside the texts of the test split.
 
     Args:
         classifier: folder of the classifier artifact.
@@ -58,18 +58,21 @@ def read_evaluated(classifier: Path, rows: Path) -> Evaluated:
         CorruptArtifact: the two are not about the same texts.
     """
     test = pl.read_parquet(rows / "test.parquet", columns=["key", "text"])
-    answers = pl.read_parquet(classifier / "predictions.parquet", columns=["key", "predicted", "probabilities"])
+    file = classifier / "answers" / "test.parquet"
+    answers = pl.read_parquet(file, columns=["key", "logits"])
     joined = test.join(answers, on="key", how="inner", maintain_order="left")
     if not joined.height == test.height == answers.height:
         raise CorruptArtifact(
             f"of {test.height} test rows, {joined.height} are among the {answers.height} that were evaluated",
-            where=str(classifier / "predictions.parquet"),
+            where=str(file),
             remedy="run again with --refresh retrain",
         )
+    logits = np.array(joined["logits"].to_list(), np.float32)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return Evaluated(
         texts=joined["text"].to_list(),
-        predicted=joined["predicted"].to_numpy().astype(np.int32),
-        probabilities=np.array(joined["probabilities"].to_list(), np.float32),
+        predicted=logits.argmax(axis=1).astype(np.int32),
+        probabilities=powers / powers.sum(axis=1, keepdims=True),
     )
 
 

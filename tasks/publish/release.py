@@ -1,7 +1,8 @@
 """Builds a release: a trained classifier in the forms in which it is published, each proven.
 
-Consumes a model, a classifier trained from it, and the rows whose test split is the proof. Emits the files of
-`ReleaseFacts`. The work runs in processes of its own: one exports, and one for each exported file answers.
+Consumes a model, a classifier trained from it, the rows whose test split is the proof, and the evaluation whose figures
+are published. Emits the files of `ReleaseFacts`. The work runs in processes of its own: one exports, and one for each
+exported file answers.
 """
 
 import json
@@ -29,7 +30,14 @@ _PROOF_SECONDS = 5400.0
 
 
 def build_release(
-    model: Path, facts: ModelFacts, classifier: Path, rows: Path, recipe: Recipe, folder: Path, say: Say
+    model: Path,
+    facts: ModelFacts,
+    classifier: Path,
+    rows: Path,
+    evaluation: Path,
+    recipe: Recipe,
+    folder: Path,
+    say: Say,
 ) -> ReleaseFacts:
     """Export a classifier, prove the files, and describe them.
 
@@ -38,6 +46,7 @@ def build_release(
         facts: its facts.
         classifier: folder of the classifier artifact.
         rows: folder of the rows artifact.
+        evaluation: folder of the evaluation artifact.
         recipe: the whole recipe.
         folder: an empty folder, which becomes the release.
         say: takes progress lines.
@@ -67,22 +76,58 @@ def build_release(
     )
     _write_json(folder / DESCRIPTION, description.model_dump())
     proofs = _prove_all(folder, description, evaluated, say)
-    evaluation = json.loads((classifier / "evaluation.json").read_bytes())["splits"]
+    figures = main_figures(json.loads((evaluation / "evaluation.json").read_bytes()))
     # The largest difference is left out: it is rounding, and may be another on another processor.
     proven = {name: {"rows": proof.rows, "ties": proof.ties} for name, proof in proofs.items()}
-    _write_json(folder / "metrics.json", {"evaluation": evaluation, "proof": proven})
+    _write_json(folder / "metrics.json", figures | {"proof": proven})
     shared = shareable(recipe)
     settings = yaml.safe_dump(shared.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "recipe.yaml").write_text(settings, encoding="utf-8")
     counts = _rows_of_each_class(rows, len(trained.labels))
-    card = model_card(CardFacts(shared, facts, engine, trained.labels, evaluation, counts))
+    card = model_card(CardFacts(shared, facts, engine, trained.labels, description.max_length, figures, counts))
     (folder / "README.md").write_text(card, encoding="utf-8")
     metrics: dict[Split, Metrics] = {
-        split: Metrics.model_validate({name: evaluation[split][name] for name in Metrics.model_fields})
+        split: Metrics.model_validate({name: figures["evaluation"][split][name] for name in Metrics.model_fields})
         for split in SPLITS
-        if split in evaluation
+        if split in figures["evaluation"]
     }
     return ReleaseFacts(name=recipe.name, labels=trained.labels, engine=engine, metrics=metrics)
+
+
+def main_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What of an evaluation is published: `metrics.json`, but for the proof.
+
+    Args:
+        evaluation: the content of `evaluation.json`.
+
+    Returns:
+        `evaluation` (figures by split), `intervals` and `baselines` on the test split, `verdict`, `threshold` (None but
+        for two classes) and `calibration` (temperature; error and loss on the test split before and after). No bins, no
+        slices, and no text of the data.
+    """
+    calibration = evaluation["calibration"]
+    baselines = {
+        baseline["name"]: {
+            **{name: baseline["figures"][name] for name in ("accuracy", "macro_f1", "loss", "roc_auc", "pr_auc")},
+            "f1_at_threshold": baseline["f1_at_threshold"],
+            "outcome": baseline["outcome"],
+        }
+        for baseline in evaluation["baselines"]
+    }
+    return {
+        "evaluation": evaluation["splits"],
+        "intervals": evaluation["intervals"],
+        "baselines": baselines,
+        "verdict": evaluation["verdict"],
+        "threshold": evaluation["threshold"],
+        "calibration": {
+            "temperature": calibration["temperature"],
+            **{
+                when: {name: calibration[when]["test"][name] for name in ("expected_calibration_error", "loss")}
+                for when in ("before", "after")
+            },
+        },
+    }
 
 
 def shareable(recipe: Recipe) -> Recipe:

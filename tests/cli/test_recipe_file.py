@@ -45,7 +45,7 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
     [
         (["train.epochs=0"], "train.epochs: 0 is not allowed: should be greater than or equal to 1"),
         (["train.epochs=many"], "train.epochs: 'many' is not allowed"),
-        (["train.mode=magic"], "train.mode: 'magic' is not allowed: should be 'feature_extraction' or 'fine_tuning'"),
+        (["train.mode=magic"], "train.mode: 'magic' is not allowed: should be 'feature_extraction', 'fine_tuning', "),
         (["train.learningrate=1"], "train.learningrate: unknown field; did you mean learning_rate?"),
         (["trian.epochs=1"], "trian: unknown field; did you mean train?"),
         (["train.batch_size=-1", "train.dropout=2"], "train.dropout: 2 is not allowed"),
@@ -56,6 +56,8 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
         (["name=a", "data.train=a.csv", "data.test=b.csv", "data.source=c.csv"], "exclude each other"),
         (["data.labels={a: one}"], "labels must name at least two classes"),
         (["train.class_weights={sincere: 1, rude: 2}"], "names 'rude', which is no class; classes: sincere, insincere"),
+        (["evaluate.positive_class=rude"], "'rude' is not one of two classes; classes: sincere, insincere"),
+        (["evaluate.threshold_metric=recall"], "evaluate.threshold_metric: 'recall' is not allowed"),
         (["preprocess.test_fraction=0.5", "preprocess.validation_fraction=0.5"], "leave at least 0.2 to train on"),
         (["model.source=https://me:secret@hub.example/model.tar.gz"], "model.source: user and password do not belong"),
         (["data=7"], "data: 7 is not allowed"),

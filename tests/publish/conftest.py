@@ -20,13 +20,15 @@ class Inputs:
     model: Path
     classifier: Path
     rows: Path
+    evaluation: Path
     facts: ModelFacts
 
     def build(self, folder: Path) -> "Built":
         from tasks.publish.release import build_release
 
         lines: list[str] = []
-        facts = build_release(self.model, self.facts, self.classifier, self.rows, RECIPE, folder, lines.append)
+        artifacts = (self.classifier, self.rows, self.evaluation)
+        facts = build_release(self.model, self.facts, *artifacts, RECIPE, folder, lines.append)
         return Built(folder, facts, lines, self)
 
 
@@ -54,7 +56,8 @@ def inputs(tiny: Path, kind: str) -> Inputs:
     facts = ModelFacts.model_validate(
         {"interface": interface, "width": 16, "layers": 2, "parameters": 12_345, "trainable": True}
     )
-    return Inputs(tiny / kind / "model", tiny / kind / "classifier", tiny / "rows", facts)
+    model, classifier, evaluation = (tiny / kind / name for name in ("model", "classifier", "evaluation"))
+    return Inputs(model, classifier, tiny / "rows", evaluation, facts)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from schemas.handoff import ModelFacts, Split
 from schemas.recipe import Recipe
 from tasks.publish.model_card import CardFacts, model_card
-from tasks.publish.release import shareable
+from tasks.publish.release import main_figures, shareable
 
 SPLIT = {
     "rows": 1200,
@@ -16,14 +16,41 @@ SPLIT = {
     },
     "confusion_matrix": [[300, 100], [80, 720]],
 }
+RELIABILITY = {"expected_calibration_error": 0.0444, "loss": 0.25, "bins": []}
+EVALUATION = {
+    "splits": {"validation": SPLIT, "test": SPLIT},
+    "verdict": "Better than the majority class by more than noise.",
+    "intervals": {
+        "accuracy": {"estimate": 0.9125, "low": 0.9, "high": 0.925},
+        "f1_at_threshold": {"estimate": 0.8, "low": 0.75, "high": 0.85},
+    },
+    "baselines": [
+        {
+            "name": "the majority class",
+            "figures": {"accuracy": 0.6667, "macro_f1": 0.4, "loss": 0.637, "roc_auc": 0.5, "pr_auc": 0.333},
+            "f1_at_threshold": 0.5,
+            "outcome": "better",
+        }
+    ],
+    "threshold": {
+        "positive_class": "no | never",
+        "value": 0.375,
+        "at_half": {"test": {"f1": 0.7}},
+        "at_threshold": {"test": {"f1": 0.8}},
+    },
+    "calibration": {
+        "temperature": 1.75,
+        "before": {"test": RELIABILITY},
+        "after": {"test": RELIABILITY | {"expected_calibration_error": 0.0123}},
+    },
+}
 
 
 def card(**train: object) -> str:
     recipe = Recipe.model_validate({"name": "answers", "data": {"source": "rows.csv"}, "train": train})
     facts = ModelFacts(interface="bert_encoder", width=384, layers=6, parameters=22_713_216, trainable=True)
     counts: dict[Split, list[int]] = {"train": [3000, 6000], "validation": [300, 600], "test": [400, 800]}
-    evaluation = {"validation": SPLIT, "test": SPLIT}
-    return model_card(CardFacts(recipe, facts, "onnx", ["yes", "no | never"], evaluation, counts))
+    return model_card(CardFacts(recipe, facts, "onnx", ["yes", "no | never"], 128, main_figures(EVALUATION), counts))
 
 
 def test_a_card_tells_what_the_model_is_and_how_good_it_is() -> None:
@@ -35,6 +62,13 @@ def test_a_card_tells_what_the_model_is_and_how_good_it_is() -> None:
     assert "| test | 1,200 | 0.9125 | 0.9000 | 0.2500 |" in text
     assert "| no \\| never | 1.0000 | 0.9000 | 0.9474 | 800 |" in text
     assert "| yes | 300 | 100 |" in text
+    assert "(95 % intervals): accuracy 0.900 to 0.925, F1 at its threshold 0.750 to 0.850." in text
+    assert "|  | accuracy | macro-F1 | log loss | F1 at its threshold |" in text
+    assert "| this model | 0.9125 | 0.9000 | 0.2500 | 0.8000 |" in text
+    assert "| the majority class | 0.6667 | 0.4000 | 0.6370 | 0.5000 |" in text
+    assert "“no \\| never” from a probability of 0.3750 on" in text
+    assert "F1 of 0.8000 for it on the test split; from 0.5 on, 0.7000." in text
+    assert "calibration error is 0.044; with logits divided by 1.750" in text
     assert 'Classifier.load("answers")' in text
     assert "only the first 128 tokens" in text
 

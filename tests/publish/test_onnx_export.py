@@ -11,6 +11,7 @@ import onnxruntime
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from hubtune.errors import CorruptArtifact, ExportFailed
 from hubtune.inference.tokenizer import WordPieceTokenizer
@@ -42,7 +43,8 @@ def test_feature_extraction_answers_as_was_evaluated(classifier: ClassifierGraph
     export_onnx(classifier, tmp_path / "model.onnx")
     folders = inputs(tiny, "feature_extraction")
     texts = pl.read_parquet(folders.rows / "test.parquet")["text"].to_list()
-    evaluated = pl.read_parquet(folders.classifier / "predictions.parquet")["probabilities"].to_list()
+    logits = pl.read_parquet(folders.classifier / "answers" / "test.parquet")["logits"].to_list()
+    evaluated = softmax(np.array(logits), axis=1)
     for text, expected in zip(texts[::4], evaluated[::4], strict=True):
         ids = np.array(WordPieceTokenizer.load(folders.model / "tokenizer").encode([text], MAX_LENGTH))
         np.testing.assert_allclose(answers(tmp_path / "model.onnx", ids, np.ones_like(ids)), [expected], atol=1e-5)

@@ -100,14 +100,15 @@ def test_answers_are_joined_to_their_texts_by_key(tmp_path: Path) -> None:
     pl.DataFrame({"key": keys, "text": ["a", "b", "c"]}, schema | {"text": pl.String}).write_parquet(
         tmp_path / "test.parquet"
     )
-    answers = pl.DataFrame(
-        {"key": keys[::-1], "predicted": [0, 1, 0], "probabilities": [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]}
-    )
-    answers.write_parquet(tmp_path / "predictions.parquet")
+    # The logits of the probabilities 0.9, 0.2 and 0.7 of the first class; a shift changes nothing.
+    logits = [[np.log(first) + shift, np.log(1 - first) + shift] for first, shift in ((0.9, 0), (0.2, 400), (0.7, -3))]
+    answers = pl.DataFrame({"key": keys[::-1], "logits": logits})
+    (tmp_path / "answers").mkdir()
+    answers.write_parquet(tmp_path / "answers" / "test.parquet")
     evaluated = read_evaluated(tmp_path, tmp_path)
     assert evaluated.texts == ["a", "b", "c"]
     assert evaluated.predicted.tolist() == [0, 1, 0]
-    np.testing.assert_allclose(evaluated.probabilities[0], [0.7, 0.3], rtol=1e-6)
-    answers.head(2).write_parquet(tmp_path / "predictions.parquet")
+    np.testing.assert_allclose(evaluated.probabilities, [[0.7, 0.3], [0.2, 0.8], [0.9, 0.1]], rtol=1e-4)
+    answers.head(2).write_parquet(tmp_path / "answers" / "test.parquet")
     with pytest.raises(CorruptArtifact, match="of 3 test rows, 2 are among the 2"):
         read_evaluated(tmp_path, tmp_path)

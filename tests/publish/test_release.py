@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from scipy.special import softmax
 
 from hubtune.inference import Classifier
 from schemas.recipe import Recipe
@@ -76,7 +77,12 @@ def test_a_release_holds_what_the_contract_says(fine_tuned: Built) -> None:
     assert Recipe.model_validate(recipe).train.max_length == 24
     metrics = json.loads((fine_tuned.folder / "metrics.json").read_text())
     assert metrics["proof"] == {"saved_model": {"rows": 45, "ties": 0}, "onnx": {"rows": 45, "ties": 0}}
-    assert metrics["evaluation"]["test"]["loss"] == 1.25
+    evaluation = json.loads((fine_tuned.inputs.evaluation / "evaluation.json").read_text())
+    assert metrics["evaluation"] == evaluation["splits"]
+    assert metrics["intervals"] == evaluation["intervals"]
+    assert metrics["calibration"]["temperature"] == evaluation["calibration"]["temperature"]
+    assert set(metrics["baselines"]) == {"TF-IDF + logistic regression", "the majority class"}
+    assert fine_tuned.facts.metrics["test"].loss == evaluation["splits"]["test"]["loss"]
 
 
 def test_progress_tells_of_both_proofs(fine_tuned: Built) -> None:
@@ -87,11 +93,12 @@ def test_progress_tells_of_both_proofs(fine_tuned: Built) -> None:
 
 def test_the_published_model_answers_as_was_evaluated(fine_tuned: Built) -> None:
     texts = pl.read_parquet(fine_tuned.inputs.rows / "test.parquet")["text"].to_list()
-    evaluated = pl.read_parquet(fine_tuned.inputs.classifier / "predictions.parquet")
+    logits = pl.read_parquet(fine_tuned.inputs.classifier / "answers" / "test.parquet")["logits"].to_list()
+    evaluated = softmax(np.array(logits), axis=1)
     classifier = Classifier.from_folder(fine_tuned.folder)
     answers = classifier.predict(texts)
-    assert [LABELS.index(answer.label) for answer in answers] == evaluated["predicted"].to_list()
-    np.testing.assert_allclose(classifier.probabilities(texts), evaluated["probabilities"].to_list(), atol=1e-5)
+    assert [LABELS.index(answer.label) for answer in answers] == evaluated.argmax(axis=1).tolist()
+    np.testing.assert_allclose(classifier.probabilities(texts), evaluated, atol=1e-5)
 
 
 def test_both_engines_agree_on_awkward_texts(fine_tuned: Built, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Makes small but real inputs of block 5: `python -m tests.publish.tiny_models FOLDER`.
 
-For each kind a `model` and a `classifier` artifact's folder, and one `rows` folder for all. What counts as evaluated
-is computed here without the code under test: every text padded to the full length, and the head in NumPy.
+For each kind the folders of a `model`, a `classifier` and an `evaluation` artifact, and one `rows` folder for all. What
+the classifier answers is computed here without the code under test: every text padded to the full length, and the head
+in NumPy.
 """
 
 import json
@@ -18,6 +19,8 @@ from safetensors.numpy import save_file
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
+from schemas.recipe import EvaluateRecipe
+from tasks.evaluate.evaluate import evaluate
 from tests.inference.awkward_texts import AWKWARD_TEXTS
 
 LABELS = ["sincere", "insincere", "neither | nor"]
@@ -54,6 +57,10 @@ def main(folder: Path) -> None:
     model, classifier = folder / "text_embedding" / "model", folder / "text_embedding" / "classifier"
     vectors, description = _text_embedding(model, classifier, texts, generator)
     _classifier(classifier, description, vectors, table, generator)
+    for classifier in folder.glob("*/classifier"):
+        evaluation = classifier.with_name("evaluation")
+        evaluation.mkdir()
+        evaluate(rows, classifier, EvaluateRecipe(), evaluation, print)
 
 
 def _bert(
@@ -61,7 +68,8 @@ def _bert(
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     import tensorflow as tf
 
-    from tasks.download_model import bert_encoder
+    from tasks.bert import Bert, BertConfig, weights_from_hugging_face
+    from tasks.download_model.bert_encoder import save_encoder
     from tasks.download_model.bert_preprocessor import build_preprocessor
 
     characters = "".join([*texts, *map(normalise, AWKWARD_TEXTS.values())]).lower()
@@ -75,7 +83,7 @@ def _bert(
     if not shared.exists():
         tf.saved_model.save(build_preprocessor(model / "tokenizer" / "vocab.txt", settings), str(shared))
     shutil.copytree(shared, model / "preprocessor")
-    config = bert_encoder.BertConfig(
+    config = BertConfig(
         model_type="bert",
         hidden_act="gelu",
         vocab_size=len(vocabulary),
@@ -89,12 +97,12 @@ def _bert(
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
+    bert = Bert(config, weights_from_hugging_face(config, _RandomWeights(config, generator)))
     if kind == "fine_tuning":  # GELU as Keras exports it, through Erfc
-        bert_encoder._gelu = lambda x: tf.nn.gelu(x, approximate=False)
+        bert.gelu = lambda x: tf.nn.gelu(x, approximate=False)
     elif kind == "no_onnx_counterpart":
-        bert_encoder._gelu = lambda x: tf.math.lgamma(1.5 + tf.sigmoid(x))
-    built = bert_encoder.build_encoder(config, _RandomWeights(config, generator))
-    tf.saved_model.save(built, str(model / "encoder"))
+        bert.gelu = lambda x: tf.math.lgamma(1.5 + tf.sigmoid(x))
+    save_encoder(bert, model)
     encoder = tf.saved_model.load(str(model / "encoder"))
 
     variables = []
@@ -169,30 +177,18 @@ def _classifier(
         if name != "logits":
             x = np.maximum(x, 0)
     save_file(head, folder / "head.safetensors")
-    powers = np.exp(x - x.max(axis=1, keepdims=True))
-    probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    predicted = probabilities.argmax(axis=1)
-    assert len(set(predicted)) == len(LABELS)
-    rows.select("key", "label").with_columns(
-        predicted=pl.Series(predicted, dtype=pl.Int32),
-        probabilities=pl.Series(probabilities.tolist(), dtype=pl.List(pl.Float32)),
-    ).write_parquet(folder / "predictions.parquet")
+    assert len(set(x.argmax(axis=1))) == len(LABELS)
+    (folder / "answers").mkdir()
+    answers = rows.select("key", "label").with_columns(logits=pl.Series(x.tolist(), dtype=pl.List(pl.Float32)))
+    for split in ("validation", "test"):
+        answers.write_parquet(folder / "answers" / f"{split}.parquet")
+    epoch = {"epoch": 1, "step": 2, "learning_rate": 1e-3, "train_loss": 1.0, "best": True}
+    watched = {"loss": 1.25, "accuracy": 0.5, "macro_f1": 0.5}
+    (folder / "history.json").write_text(json.dumps([epoch | {"validation": watched}]))
     mode = "fine_tuning" if description["variables"] else "feature_extraction"
-    shared = {"mode": mode, "labels": LABELS, "hidden": hidden, "activation": "relu", "max_length": MAX_LENGTH}
-    (folder / "classifier.json").write_text(json.dumps(description | shared))
-    truth = rows["label"].to_numpy()
-    matrix = [[int(((truth == true) & (predicted == guess)).sum()) for guess in range(3)] for true in range(3)]
-    figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 15}
-    split = {
-        "rows": len(rows),
-        "loss": 1.25,
-        "accuracy": float((truth == predicted).mean()),
-        "macro_f1": 0.5,
-        "per_class": dict.fromkeys(LABELS, figures),
-        "confusion_matrix": matrix,
-    }
-    splits = {"train": split, "validation": split, "test": split}
-    (folder / "evaluation.json").write_text(json.dumps({"labels": LABELS, "splits": splits}))
+    description |= {"mode": mode, "labels": LABELS, "hidden": hidden, "activation": "relu"}
+    description |= {"layers": None, "max_length": MAX_LENGTH}
+    (folder / "classifier.json").write_text(json.dumps(description))
 
 
 class _RandomWeights(dict[str, Any]):

@@ -19,6 +19,7 @@ TASKS = [
     "Tokenise texts",
     "Embed texts",
     "Train classifier",
+    "Evaluate classifier",
     "Publish model",
 ]
 ALL_CACHED = dict.fromkeys(TASKS, "Cached")
@@ -31,7 +32,16 @@ def test_the_first_run_publishes_a_good_model(finished: Finished) -> None:
     assert states(report) == dict.fromkeys(TASKS, "Completed")
     assert (report["state"], report["model"], report["version"]) == ("Completed", "insincere-questions", 1)
     assert report["promoted"] is True
-    blocks = ["download_model", "download_data", "preprocess", "quarantine", "retrain", "publish"]
+    blocks = [
+        "download_model",
+        "download_data",
+        "preprocess",
+        "quarantine",
+        "retrain",
+        "evaluation",
+        "tensorboard",
+        "publish",
+    ]
     assert list(report["artifacts"]) == blocks
     # Always saying "sincere" would give an accuracy of 0.66 and a macro-F1 of 0.40.
     assert report["metrics"]["test"]["accuracy"] > 0.70
@@ -47,6 +57,7 @@ def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
     refreshed = road.run("retrain", "--refresh", "download_data")
     assert "Nothing was run again" not in refreshed.stdout
     assert "A few rows of the test split" in refreshed.stdout
+    assert f"{first['artifacts']['evaluation']}/report.html" in refreshed.stdout
     again = road.report()
     assert states(again) == ALL_CACHED
     assert (again["artifacts"], again["version"], again["metrics"]) == (
@@ -67,6 +78,28 @@ def test_a_run_is_found_by_its_tag_and_its_tasks_wait_for_no_slot(finished: Fini
     assert all(task["tags"] == [] for task in tasks)
 
 
+def test_the_evaluation_is_shown_under_the_models_name(finished: Finished) -> None:
+    road, report = finished
+    (shown,) = _ask(
+        road,
+        "artifacts",
+        {
+            "artifacts": {"key": {"any_": ["evaluation-insincere-questions"]}},
+            "flow_runs": {"id": {"any_": [report["run"]]}},
+        },
+    )
+    page = Path(report["artifacts"]["evaluation"]) / "report.md"
+    assert shown["data"] == page.read_text(encoding="utf-8")
+
+
+def test_another_threshold_is_judged_without_training(finished: Finished, tmp_path: Path) -> None:
+    road = finished[0].copy(tmp_path)
+    report = road.report("--set", "evaluate.threshold_metric=mcc")
+    assert states(report) == ALL_CACHED | dict.fromkeys(TASKS[6:], "Completed")
+    assert report["version"] == 2
+    assert report["metrics"] == finished[1]["metrics"]
+
+
 def _ask(road: Road, what: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
     answer = httpx.post(f"{road.prefect['PREFECT_API_URL']}/{what}/filter", json=filters)
     found: list[dict[str, Any]] = answer.raise_for_status().json()
@@ -83,7 +116,7 @@ def test_the_memory_outlives_the_prefect_database(finished: Finished, tmp_path: 
 def test_another_head_is_trained_on_the_same_embeddings(finished: Finished, tmp_path: Path) -> None:
     road = finished[0].copy(tmp_path)
     report = road.report("--set", "train.hidden=[32]")
-    assert states(report) == ALL_CACHED | {"Train classifier": "Completed", "Publish model": "Completed"}
+    assert states(report) == ALL_CACHED | dict.fromkeys(TASKS[5:], "Completed")
     assert (report["version"], report["promoted"]) == (2, True)
     # Going back to the first recipe is known too, and does not hide that a newer version is there.
     back = road.report()
@@ -95,7 +128,7 @@ def test_two_runs_at_once_come_to_one_version(finished: Finished, tmp_path: Path
     road, first = finished
     road = road.copy(tmp_path)
     # Everything from preprocess on is raced for.
-    for kind in ("rows", "quarantine", "tokens", "embeddings", "classifier", "release"):
+    for kind in ("rows", "quarantine", "tokens", "embeddings", "classifier", "evaluation", "tensorboard", "release"):
         shutil.rmtree(road.store_folder / "artifacts" / kind)
     shutil.rmtree(road.store_folder / "models")
     runs = [road.start("retrain", "--json") for _ in range(2)]
@@ -128,7 +161,7 @@ def test_identical_data_from_another_place_costs_nothing_downstream(finished: Fi
         (["preprocess"], ["Preprocess rows"]),
         (
             ["download_model", "retrain", "publish"],
-            ["Download model", "Tokenise texts", "Embed texts", "Train classifier", "Publish model"],
+            ["Download model", *TASKS[3:]],
         ),
     ],
 )

@@ -68,6 +68,7 @@ def test_a_run_killed_in_every_block_is_completed_by_the_next(finished: Finished
         ("Tokenise texts", "the store holds no result"),
         ("Embed texts", "Embedding"),
         ("Train classifier", "epoch 1/"),
+        ("Evaluate classifier", "the store holds no result"),
         ("Publish model", "SavedModel written"),
     ):
         run = road.start("retrain")
@@ -84,14 +85,15 @@ def test_a_run_killed_in_every_block_is_completed_by_the_next(finished: Finished
 def test_damaged_files_are_found_and_made_again(finished: Finished, tmp_path: Path) -> None:
     road, undisturbed = finished
     road = road.copy(tmp_path)
-    damages = {"rows": "truncated", "embeddings": "flipped byte", "classifier": "missing", "release": "flipped byte"}
+    damages = {"rows": "truncated", "embeddings": "flipped byte", "classifier": "missing"}
+    damages |= {"evaluation": "truncated", "release": "flipped byte"}
     for kind, damage in damages.items():
         (artifact,) = (road.store_folder / "artifacts" / kind).iterdir()
         largest = max((path for path in artifact.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
         _damage(largest, damage)
     report = road.report()
     assert digests(report) == digests(undisturbed)
-    made_again = {"Preprocess rows", "Embed texts", "Train classifier", "Publish model"}
+    made_again = {"Preprocess rows", "Embed texts", "Train classifier", "Evaluate classifier", "Publish model"}
     assert {task for task, state in states(report).items() if state == "Completed"} == made_again
     assert set(states(road.report()).values()) == {"Cached"}
 

@@ -1,0 +1,178 @@
+"""Drawings for the report. Equal figures give equal bytes: no date, no random ids, no style of the machine."""
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.handoff import Split
+from tasks.evaluate.answers import Answers
+from tasks.evaluate.calibration import Calibration, log_softmax
+from tasks.evaluate.document import Figure, visible
+from tasks.evaluate.evaluation import Evaluation
+from tasks.evaluate.metrics import SplitFigures
+from tasks.evaluate.threshold import Threshold, metric_at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.typing import LegendLocType
+
+# With more classes, curves can no longer be told apart: those with the smallest area are drawn.
+_MOST_CURVES = 8
+_MOST_POINTS = 300
+_LABEL_CHARACTERS = 24
+_INCHES = (4.8, 3.8)  # legible when a phone shows it in its full width
+_STYLE = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",  # text stays text: small, and in any script that the reader's machine can show
+    "svg.hashsalt": "hubtune",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The drawings; `threshold` with two classes only, the curves where the test split has a class and others."""
+
+    curves: list[Figure]
+    reliability: Figure
+    threshold: Figure | None
+
+
+def draw(evaluation: Evaluation, answers: Mapping[Split, Answers], positive: int | None) -> Figures:
+    """Draw everything.
+
+    Args:
+        evaluation: the figures.
+        answers: the validation and the test split.
+        positive: index of the positive class; None with more than two classes.
+
+    Returns:
+        The drawings.
+    """
+    test = answers["test"]
+    scores = log_softmax(test.logits)
+    drawn = _classes_drawn(evaluation.splits["test"], evaluation.labels, positive)
+    threshold = None
+    if evaluation.threshold is not None and positive is not None:
+        threshold = _threshold(evaluation.threshold, answers, positive)
+    return Figures(
+        curves=[_roc(scores, test.truth, drawn), _precision_recall(scores, test.truth, drawn)] if drawn else [],
+        reliability=_reliability(evaluation.calibration),
+        threshold=threshold,
+    )
+
+
+@dataclass(frozen=True)
+class _Curve:
+    index: int
+    label: str
+    roc_auc: float
+    pr_auc: float
+
+
+def _classes_drawn(test: SplitFigures, labels: Sequence[str], positive: int | None) -> list[_Curve]:
+    curves = [
+        _Curve(index, visible(labels[index], _LABEL_CHARACTERS), figures.roc_auc, figures.pr_auc)
+        for index, figures in enumerate(test.per_class.values())
+        if figures.roc_auc is not None and figures.pr_auc is not None and positive in (None, index)
+    ]
+    weakest = sorted(curves, key=lambda curve: curve.pr_auc)[:_MOST_CURVES]
+    return sorted(weakest, key=lambda curve: curve.index)
+
+
+def _roc(scores: NDArray[np.float64], truth: NDArray[np.int32], drawn: Sequence[_Curve]) -> Figure:
+    from sklearn.metrics import roc_curve
+
+    with _axes("false positive rate", "true positive rate (recall)") as (axes, svg):
+        axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label=f"{0.5:.3f}  chance")
+        for curve in drawn:
+            false, true, _ = roc_curve(truth == curve.index, scores[:, curve.index])
+            axes.plot(*_thinned(false, true), label=f"{curve.roc_auc:.3f}  {curve.label}")
+        _legend(axes, "area", "lower right")
+    return Figure(svg.getvalue(), "ROC curve on the test split, each class against all others")
+
+
+def _precision_recall(scores: NDArray[np.float64], truth: NDArray[np.int32], drawn: Sequence[_Curve]) -> Figure:
+    from sklearn.metrics import precision_recall_curve
+
+    with _axes("recall", "precision") as (axes, svg):
+        for curve in drawn:
+            precision, recall, _ = precision_recall_curve(truth == curve.index, scores[:, curve.index])
+            axes.plot(*_thinned(recall, precision), label=f"{curve.pr_auc:.3f}  {curve.label}")
+        if len(drawn) == 1:
+            share = float((truth == drawn[0].index).mean())
+            axes.axhline(share, linestyle=":", color="grey", label=f"{share:.3f}  chance")
+        _legend(axes, "area", "lower left")
+    return Figure(svg.getvalue(), "Precision-recall curve on the test split, each class against all others")
+
+
+def _reliability(calibration: Calibration) -> Figure:
+    with _axes("confidence", "share of right answers") as (axes, svg):
+        axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="as it should be")
+        for name, marker, part in (
+            ("as it is", "o", calibration.before["test"]),
+            (f"at temperature {calibration.temperature:.2f}", "s", calibration.after["test"]),
+        ):
+            x, y = [each.confidence for each in part.bins], [each.accuracy for each in part.bins]
+            (line,) = axes.plot(x, y, label=f"{name}: ECE {part.expected_calibration_error:.3f}")
+            # The area of a mark is the share of the rows: a lone row far off is no reason to worry.
+            share = np.array([each.rows for each in part.bins]) / sum(each.rows for each in part.bins)
+            axes.scatter(x, y, s=10 + 250 * share, marker=marker, color=line.get_color(), alpha=0.6)
+        _legend(axes, "", "upper left")
+    return Figure(
+        svg.getvalue(), "Reliability diagram of the test split; the larger a mark, the more rows it stands for"
+    )
+
+
+def _threshold(threshold: Threshold, answers: Mapping[Split, Answers], positive: int) -> Figure:
+    name = {"f1": "F1", "balanced_accuracy": "balanced accuracy", "mcc": "Matthews' correlation"}[threshold.metric]
+    grid = np.linspace(0, 1, 201)
+    with _axes("threshold", name) as (axes, svg):
+        for split, part in answers.items():
+            scores = np.exp(log_softmax(part.logits)[:, positive])
+            axes.plot(grid, metric_at(grid, scores, part.truth == positive, threshold.metric), label=split)
+        axes.axvline(threshold.value, linestyle=":", color="grey", label=f"chosen: {threshold.value:.3f}")
+        _legend(axes, "", "best")
+        if threshold.metric == "mcc":
+            axes.set_ylim(auto=True)
+    return Figure(svg.getvalue(), f"{name} of “{visible(threshold.positive_class, 60)}” at every threshold")
+
+
+def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    # Points at equal distances along the curve: thousands of them would be megabytes, and look the same.
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _MOST_POINTS)))
+    return x[kept], y[kept]
+
+
+def _legend(axes: "Axes", title: str, place: "LegendLocType") -> None:
+    for text in axes.legend(title=title, loc=place).get_texts():
+        text.set_parse_math(False)  # a class may be called "$a$"
+
+
+@contextmanager
+def _axes(x: str, y: str) -> Iterator[tuple["Axes", io.BytesIO]]:
+    """Axes to draw on from 0 to 1; what was drawn is in the buffer afterwards."""
+    from matplotlib import style
+    from matplotlib.figure import Figure as Canvas
+
+    svg = io.BytesIO()
+    with style.context(["default", "tableau-colorblind10", _STYLE]), warnings.catch_warnings():
+        # Text stays text, so a glyph that matplotlib's own font lacks is none of its business.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas = Canvas(figsize=_INCHES, layout="tight")
+        axes = canvas.add_subplot()
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        yield axes, svg
+        canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,0 +1,64 @@
+"""Temperature scaling and the calibration error of Guo et al. 2017."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tasks.evaluate.calibration import HIGHEST, LOWEST, calibrate, fit_temperature, reliability
+from tests.evaluate.small_artifacts import answers
+
+
+@st.composite
+def answered(draw: Any) -> tuple[Any, Any]:
+    classes, rows = draw(st.integers(2, 4)), draw(st.integers(1, 30))
+    logits = draw(arrays(np.float32, (rows, classes), elements=st.floats(-50, 50, width=32)))
+    truth = draw(arrays(np.int32, rows, elements=st.integers(0, classes - 1)))
+    return logits.astype(np.float64), truth
+
+
+@settings(deadline=None, max_examples=150)
+@given(answered())
+def test_a_temperature_never_makes_the_validation_loss_worse_and_changes_no_prediction(given: tuple[Any, Any]) -> None:
+    logits, truth = given
+    temperature = fit_temperature(logits, truth)
+    assert LOWEST <= temperature <= HIGHEST
+    before, after = reliability(logits, truth), reliability(logits / temperature, truth)
+    assert after.loss <= before.loss + 1e-12
+    for part in (before, after):
+        assert 0 <= part.expected_calibration_error <= 1
+        assert sum(each.rows for each in part.bins) == len(truth)
+    right = sum(each.rows * each.accuracy for each in before.bins)
+    assert sum(each.rows * each.accuracy for each in after.bins) == pytest.approx(right)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
+def test_the_temperature_that_was_put_in_is_found(factor: float) -> None:
+    random = np.random.default_rng(5)
+    logits = random.normal(scale=2, size=(20_000, 3))
+    # The truth is drawn from the softmax of the logits (Gumbel's trick), so that they are calibrated.
+    truth = (logits + random.gumbel(size=logits.shape)).argmax(axis=1).astype(np.int32)
+    assert fit_temperature(factor * logits, truth) == pytest.approx(factor, rel=0.05)
+    assert reliability(logits, truth).expected_calibration_error < 0.02
+
+
+def test_the_error_that_can_be_computed_by_hand() -> None:
+    # Two rows that are 0.9 sure, one of them right; two that are 0.6 sure, both right.
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    measured = reliability(np.log(probabilities), np.array([0, 1, 1, 1], np.int32))
+    assert [(each.rows, each.accuracy) for each in measured.bins] == [(2, 1.0), (2, 0.5)]
+    assert [each.confidence for each in measured.bins] == pytest.approx([0.6, 0.9])
+    assert measured.expected_calibration_error == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+    # A bin holds its upper edge: 0.6 is 9/15.
+    assert [each.high for each in measured.bins] == pytest.approx([0.6, 14 / 15])
+
+
+def test_answers_without_a_mistake_reach_the_limit_and_it_is_told() -> None:
+    without = answers([0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    calibration = calibrate({"validation": without, "test": without})
+    assert calibration.at_limit
+    assert calibration.temperature == pytest.approx(LOWEST, rel=1e-3)
+    assert not calibrate({"validation": answers([0, 1, 1], np.eye(2)[[0, 1, 0]]), "test": without}).at_limit
