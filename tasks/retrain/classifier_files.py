@@ -1,7 +1,7 @@
 """The content of a `classifier` artifact. Equal classifiers give equal bytes."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.handoff import ModelFacts, Split
-from schemas.recipe import TrainRecipe
-from tasks.retrain.evaluate import Evaluation, probabilities
+from schemas.recipe import Monitor, TrainRecipe
+from tasks.pooling import vector_width
 from tasks.retrain.examples import Examples
-from tasks.retrain.fit import Epoch
+from tasks.retrain.fit import TrainingState, best_epoch
 from tasks.retrain.head import Weights
+from tasks.retrain.plan import Plan
 
 
 def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
@@ -26,7 +27,7 @@ def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
 
 
 def write_description(
-    folder: Path, facts: ModelFacts, labels: list[str], variables: list[str], recipe: TrainRecipe
+    folder: Path, facts: ModelFacts, labels: list[str], variables: list[str], recipe: TrainRecipe, plan: Plan
 ) -> None:
     """Write `classifier.json`: all that is needed to build the classifier again from model and weights.
 
@@ -34,47 +35,53 @@ def write_description(
         folder: the artifact's folder.
         facts: of the pretrained model.
         labels: class names in class order.
-        variables: names of the encoder's variables in `encoder.safetensors`, in the loaded model's order.
-        recipe: pooling and maximal length have no meaning, and are null, where the model takes strings.
+        variables: names of the encoder's variables in `encoder.safetensors`.
+        recipe: pooling has no meaning, and is null, where the model takes strings.
+        plan: the layers that are taken; null for the model's own output.
     """
-    takes_tokens = facts.interface == "bert_encoder"
+    pooling = recipe.pooling if facts.interface == "bert_encoder" else None
     description = {
         "interface": facts.interface,
         "mode": recipe.mode,
-        "pooling": recipe.pooling if takes_tokens else None,
+        "pooling": pooling,
+        "layers": plan.layers,
         "labels": labels,
-        "width": facts.width,
+        "width": vector_width(facts.width, pooling, plan.layers),
         "hidden": recipe.hidden,
-        "activation": "relu",
-        "max_length": recipe.max_length if takes_tokens else None,
+        "activation": recipe.activation,
+        "max_length": recipe.max_length if pooling else None,
         "variables": variables,
     }
     _write_json(folder / "classifier.json", description)
 
 
-def write_results(
-    folder: Path, labels: list[str], history: list[Epoch], best: int, evaluations: Mapping[Split, Evaluation]
-) -> None:
-    """Write `history.json` and `evaluation.json`."""
-    epochs = [entry.to_json() | {"best": entry.epoch == best} for entry in history]
-    _write_json(folder / "history.json", epochs)
-    splits = {split: evaluation.to_json() for split, evaluation in evaluations.items()}
-    _write_json(folder / "evaluation.json", {"labels": labels, "splits": splits})
+def write_history(folder: Path, state: TrainingState, monitor: Monitor) -> None:
+    """Write `history.json`, one entry for each epoch, and `steps.parquet`, one row for each step."""
+    import polars as pl
+
+    best = best_epoch(state.history, monitor)
+    _write_json(folder / "history.json", [asdict(entry) | {"best": entry.epoch == best} for entry in state.history])
+    columns = {
+        "step": pl.Series(range(1, len(state.losses) + 1), dtype=pl.Int64),
+        "loss": pl.Series(state.losses, dtype=pl.Float32),
+        "learning_rate": pl.Series(state.rates[: len(state.losses)], dtype=pl.Float32),
+    }
+    pl.DataFrame(columns).write_parquet(folder / "steps.parquet")
 
 
-def write_predictions(folder: Path, test: Examples, logits: npt.NDArray[np.float32]) -> None:
-    """Write `predictions.parquet`: the test split with what was predicted, in the order of the keys."""
+def write_answers(folder: Path, split: Split, examples: Examples, logits: npt.NDArray[np.float32]) -> None:
+    """Write `answers/<split>.parquet`: what the classifier gives for each text, in the order of the keys."""
     import polars as pl
 
     table = pl.DataFrame(
         {
-            "key": pl.Series([key.tobytes() for key in test.keys], dtype=pl.Binary),
-            "label": pl.Series(test.labels, dtype=pl.Int32),
-            "predicted": pl.Series(logits.argmax(axis=1), dtype=pl.Int32),
-            "probabilities": pl.Series(probabilities(logits).tolist(), dtype=pl.List(pl.Float32)),
+            "key": pl.Series([key.tobytes() for key in examples.keys], dtype=pl.Binary),
+            "label": pl.Series(examples.labels, dtype=pl.Int32),
+            "logits": pl.Series(logits.tolist(), dtype=pl.List(pl.Float32)),
         }
     )
-    table.sort("key", maintain_order=True).write_parquet(folder / "predictions.parquet")
+    (folder / "answers").mkdir(exist_ok=True)
+    table.sort("key", maintain_order=True).write_parquet(folder / "answers" / f"{split}.parquet")
 
 
 def _write_json(path: Path, value: Any) -> None:

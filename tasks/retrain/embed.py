@@ -12,6 +12,7 @@ from tasks.retrain.embeddings import Embeddings, write_embeddings
 from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import Texts, TokenIds, read_examples
 from tasks.retrain.forward import forward
+from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
 
@@ -43,12 +44,12 @@ def embed(
     if not len(new):
         return None
     tf = start_tensorflow()
-    encoder = load_encoder(model, facts, recipe.pooling, recipe.seed)
+    encoder = load_encoder(model, facts, recipe, Plan(0, None))
     compute = tf.function(
-        lambda features: encoder.text_vectors(features, training=False), input_signature=[encoder.signature]
+        lambda features: encoder.text_vectors(features, None), input_signature=[encoder.signature], autograph=False
     )
     inputs = _chain([examples.inputs for examples in splits]).select(new)
-    vectors = forward(compute, inputs, facts.width, say, "Embedding")
+    vectors = forward(compute, inputs, encoder.width, say, "Embedding")
     if not np.isfinite(vectors).all():
         raise TrainingFailed(
             f"the encoder gives vectors that are not finite for {(~np.isfinite(vectors).all(axis=1)).sum():,} texts",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,20 @@ KEY_BYTES = 16
 
 Features = Any
 """What an encoder takes: three int32[n, length] arrays by name, or an array of n strings."""
+
+
+class Inputs(Protocol):
+    """What an encoder reads of n texts."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Length of each, in whatever its cost grows with."""
+        ...
+
+    def batch(self, rows: "Rows") -> Features:
+        """The features of some of them."""
+        ...
+
 
 Rows = npt.NDArray[np.int64]
 """Positions of examples within their split."""
@@ -38,7 +52,7 @@ class TokenIds:
         """Token ids given as one list for each text."""
         lengths = np.fromiter((len(text) for text in ids), np.int64, len(ids))
         values = np.fromiter((token for text in ids for token in text), np.int32, int(lengths.sum()))
-        return cls(values, _offsets(lengths))
+        return cls(values, token_offsets(lengths))
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -48,8 +62,8 @@ class TokenIds:
     def select(self, rows: Rows) -> "TokenIds":
         """The texts at these positions, in this order."""
         lengths = self.lengths[rows]
-        offsets = _offsets(lengths)
-        return TokenIds(self.values[_positions(self.offsets[rows], lengths, offsets)], offsets)
+        offsets = token_offsets(lengths)
+        return TokenIds(self.values[token_positions(self.offsets[rows], lengths, offsets)], offsets)
 
     def batch(self, rows: Rows) -> dict[str, npt.NDArray[np.int32]]:
         """The inputs of a BERT-like encoder for some texts, padded to the longest of them.
@@ -65,7 +79,7 @@ class TokenIds:
         mask = np.arange(int(lengths.max(initial=1)))[None, :] < lengths[:, None]
         # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
         ids = np.zeros(mask.shape, np.int32)
-        ids[mask] = self.values[_positions(self.offsets[rows], lengths, _offsets(lengths))]
+        ids[mask] = self.values[token_positions(self.offsets[rows], lengths, token_offsets(lengths))]
         return {
             "input_word_ids": ids,
             "input_mask": mask.astype(np.int32),
@@ -138,10 +152,25 @@ def read_examples(folder: Path, split: Split) -> Examples:
     inputs: TokenIds | Texts
     if "ids" in table.columns:
         lengths = table["ids"].list.len().to_numpy().astype(np.int64)
-        inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), _offsets(lengths))
+        inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), token_offsets(lengths))
     else:
         inputs = Texts(table["text"].to_list())
     return Examples(keys, table["label"].to_numpy().astype(np.int32, copy=False), inputs)
+
+
+def restrict_vocabulary(splits: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int32], list[TokenIds]]:
+    """Number the word pieces that occur, so that the ones that do not need no row in a table that is trained.
+
+    Args:
+        splits: token ids.
+
+    Returns:
+        The ids that occur, in order; and the splits with each id replaced by its place among them.
+    """
+    used = np.unique(np.concatenate([split.values for split in splits]))
+    # 0 stands in padding, whatever it means.
+    used = np.union1d(used, [0]).astype(np.int32)
+    return used, [TokenIds(np.searchsorted(used, split.values).astype(np.int32), split.offsets) for split in splits]
 
 
 def read_labels(rows: Path) -> list[str]:
@@ -150,11 +179,12 @@ def read_labels(rows: Path) -> list[str]:
     return labels
 
 
-def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def token_offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each text begins among all tokens, and the last one ends: int64[n + 1]."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
-def _positions(
+def token_positions(
     starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """Where the tokens of some texts lie: start, start + 1, ... of each, one text after the other."""

@@ -8,13 +8,14 @@ import numpy.typing as npt
 
 from hubtune.progress import Progress, Say
 from schemas.recipe import TrainRecipe
-from tasks.retrain.evaluate import Evaluation, evaluate
-from tasks.retrain.fit import Epoch, TrainingState, fit, require_finite
+from tasks.retrain.fit import Keeper, TrainingState, fit, require_finite
 from tasks.retrain.head import Head
-from tasks.retrain.loss import weighted_cross_entropy
+from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.tensorflow_setup import Tensor
+from tasks.retrain.validation import ValidationMetrics
+from tasks.retrain.validation import validate as compare
 
 # Steps inside one call of TensorFlow: enough that the call costs nothing, few enough for live progress.
 _STEPS_PER_CALL = 512
@@ -35,23 +36,25 @@ class Embedded:
 def train_head(
     train: Embedded,
     validation: Embedded,
-    labels: list[str],
-    class_weight: npt.NDArray[np.float32],
+    classes: int,
+    loss: Loss,
     recipe: TrainRecipe,
+    keeper: Keeper | None,
     say: Say,
-) -> tuple[Head, list[Epoch]]:
+) -> tuple[Head, TrainingState]:
     """Train a head on text vectors.
 
     Args:
         train: the training split.
         validation: the split that early stopping watches.
-        labels: class names in class order.
-        class_weight: float32[classes], the weight of each class in the loss.
+        classes: how many there are.
+        loss: what is minimised.
         recipe: a complete train section.
+        keeper: keeps the state now and then; None: it is not kept.
         say: takes progress lines.
 
     Returns:
-        The head with its best weights, which takes vectors as the encoder gives them; and the history.
+        The head with its best weights, which takes vectors as the encoder gives them; and the state at the end.
 
     Raises:
         TrainingFailed: the loss is not a number.
@@ -60,43 +63,61 @@ def train_head(
 
     assert recipe.epochs is not None
     assert recipe.learning_rate is not None
-    assert recipe.hidden is not None
     assert recipe.warmup_fraction is not None
     mean, scale = _standardisation(train.vectors)
     held_out = tf.constant((validation.vectors - mean) / scale)
-    width = train.vectors.shape[1]
-    head = Head(width, recipe.hidden, len(labels), dropout=recipe.dropout or 0.0, seed=recipe.seed, drop_input=False)
-    optimizer = AdamW(head.variables, recipe.weight_decay)
-    run_steps = _compile_steps(
-        head,
-        optimizer,
-        tf.constant((train.vectors - mean) / scale),
-        tf.constant(train.labels),
-        tf.constant(class_weight),
-    )
-    rows, batch_size = len(train.labels), recipe.batch_size
+    head = new_head(train.vectors.shape[1], classes, recipe, drop_input=False)
+    optimizer = AdamW(head.variables, recipe.weight_decay, recipe.clip_norm)
+    vectors = tf.constant((train.vectors - mean) / scale)
+    run_steps = _compile_steps(head, optimizer, vectors, tf.constant(train.labels), loss)
+    rows, batch_size, epochs = len(train.labels), recipe.batch_size, recipe.epochs
     steps = -(-rows // batch_size)
-    rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction)
+    rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
+    state = TrainingState(head.variables, optimizer, rates)
 
-    def run_epoch(epoch: int) -> tuple[float, float]:
+    def run_epoch() -> tuple[float, float]:
+        epoch = state.epoch
         order = np.random.default_rng([recipe.seed, epoch]).permutation(rows)
         epoch_rates = rates[epoch * steps : (epoch + 1) * steps]
-        progress = Progress(say, f"Epoch {epoch + 1}", rows, "rows")
+        progress = Progress(say, f"Epoch {epoch + 1}", rows, "rows", part=(epoch / epochs, (epoch + 1) / epochs))
         total = 0.0
         for first, batches in _calls(order, batch_size):
             losses = run_steps(batches, epoch_rates[first : first + len(batches)], epoch * steps + first).numpy()
-            require_finite(losses, epoch, first, epoch_rates)
+            require_finite(losses, list(batches), state, keeper)
+            state.losses += list(losses)
             total += float(losses.astype(np.float64).sum()) * batches.shape[1]
             progress.advance(batches.size)
         return total / rows, float(epoch_rates[-1])
 
-    def validate() -> Evaluation:
-        return evaluate(head.logits(held_out).numpy(), validation.labels, labels)
+    def validate() -> ValidationMetrics:
+        return compare(head.logits(held_out).numpy(), validation.labels)
 
-    state = TrainingState(head.variables, optimizer)
-    history = fit(state, run_epoch, validate, epochs=recipe.epochs, patience=recipe.early_stopping_patience, say=say)
+    fit(
+        state,
+        run_epoch,
+        validate,
+        epochs=recipe.epochs,
+        patience=recipe.early_stopping_patience,
+        monitor=recipe.monitor,
+        keeper=keeper,
+        say=say,
+    )
     head.standardise_input(mean, scale)
-    return head, history
+    return head, state
+
+
+def new_head(width: int, classes: int, recipe: TrainRecipe, *, drop_input: bool) -> Head:
+    """The head that a recipe asks for, with its first weights."""
+    assert recipe.hidden is not None
+    return Head(
+        width,
+        recipe.hidden,
+        classes,
+        dropout=recipe.dropout or 0.0,
+        seed=recipe.seed,
+        drop_input=drop_input,
+        activation=recipe.activation,
+    )
 
 
 def _standardisation(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], np.float32]:
@@ -111,7 +132,7 @@ def _standardisation(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.f
 
 
 def _compile_steps(
-    head: Head, optimizer: AdamW, vectors: Tensor, labels: Tensor, class_weight: Tensor
+    head: Head, optimizer: AdamW, vectors: Tensor, labels: Tensor, loss: Loss
 ) -> Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor]:
     """Training steps as one TensorFlow function: a Python call for each step would take longer than the step."""
     import tensorflow as tf
@@ -127,9 +148,9 @@ def _compile_steps(
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(head.variables)
                 logits = head.logits(tf.gather(vectors, rows), first_step + tf.cast(number, tf.int64))
-                loss = weighted_cross_entropy(logits, truth, class_weight)
-            optimizer.apply(tape.gradient(loss, head.variables), rates[number])
-            losses = losses.write(number, loss)
+                value = loss.sum(logits, truth) / tf.cast(tf.size(truth), tf.float32)
+            optimizer.apply(tape.gradient(value, head.variables), rates[number])
+            losses = losses.write(number, value)
         return losses.stack()
 
     compiled: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor] = run_steps

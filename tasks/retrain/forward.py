@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hubtune.progress import Progress, Say
 from tasks.retrain.batches import forward_batches
-from tasks.retrain.examples import Features, Rows, Texts, TokenIds
+from tasks.retrain.examples import Features, Inputs, Rows, Texts
 from tasks.retrain.tensorflow_setup import Tensor
 
 # Tokens per batch. With 1,024 to 2,048 the activations of a layer stay in the processor's caches: 20 to 40 % more
@@ -20,27 +20,28 @@ TEXTS_PER_BATCH = 512
 
 
 def forward(
-    compute: Callable[[Features], Tensor], inputs: TokenIds | Texts, width: int, say: Say, task: str
+    compute: Callable[[Features], Tensor], inputs: Inputs, width: int, say: Say, task: str, at: float | None = None
 ) -> npt.NDArray[np.float32]:
     """Run a function over all inputs, with as little padding as there can be.
 
     Args:
         compute: features of a batch -> float32[batch, width].
-        inputs: token ids or texts.
+        inputs: token ids, hidden states or texts.
         width: of the function's output.
         say: takes progress lines.
         task: what is being done, for the progress lines.
+        at: how much of the whole work is done already where this is a step on the way; None: this is the work.
 
     Returns:
         float32[n, width], in the inputs' order.
     """
     lengths = inputs.lengths
-    if isinstance(inputs, TokenIds):
-        batches = forward_batches(lengths, TOKEN_BUDGET)
-    else:
+    if isinstance(inputs, Texts):
         batches = forward_batches(np.ones_like(lengths), TEXTS_PER_BATCH)
+    else:
+        batches = forward_batches(lengths, TOKEN_BUDGET)
     results = np.empty((len(lengths), width), np.float32)
-    progress = Progress(say, task, len(lengths), "texts")
+    progress = Progress(say, task, len(lengths), "texts", part=(0.0, 1.0) if at is None else (at, at))
 
     def run(rows: Rows) -> npt.NDArray[np.float32]:
         result: npt.NDArray[np.float32] = compute(inputs.batch(rows)).numpy()

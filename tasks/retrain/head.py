@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.dense import Activation, activate
 from tasks.retrain.tensorflow_setup import Tensor
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
 
 class Head:
-    """Dense layers with ReLU, then logits.
+    """Dense layers with an activation, then logits.
 
     Kernels start as Glorot & Bengio 2010 (equation 16) recommend, biases at zero.
 
@@ -24,10 +25,19 @@ class Head:
         dropout: rate at which units are dropped while training.
         seed: of the first weights and of dropout.
         drop_input: whether dropout also falls on the text vector.
+        activation: of the hidden layers.
     """
 
     def __init__(
-        self, width: int, hidden: Sequence[int], classes: int, *, dropout: float, seed: int, drop_input: bool
+        self,
+        width: int,
+        hidden: Sequence[int],
+        classes: int,
+        *,
+        dropout: float,
+        seed: int,
+        drop_input: bool,
+        activation: Activation = "relu",
     ) -> None:
         import tensorflow as tf
 
@@ -43,7 +53,7 @@ class Head:
                     tf.Variable(np.zeros(fan_out, np.float32), name=f"{name}/bias"),
                 )
             )
-        self._dropout, self._seed, self._drop_input = dropout, seed, drop_input
+        self._dropout, self._seed, self._drop_input, self._activation = dropout, seed, drop_input, activation
 
     @property
     def variables(self) -> list[Any]:
@@ -70,12 +80,17 @@ class Head:
                 x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed)
             x = tf.nn.bias_add(tf.matmul(x, kernel), bias)
             if number < len(self._layers) - 1:
-                x = tf.nn.relu(x)
+                x = activate(x, self._activation)
         return x
 
     def weights(self) -> Weights:
         """The weights by name: `dense_0/kernel`, `dense_0/bias`, ..., `logits/kernel`, `logits/bias`."""
         return {variable.name.split(":")[0]: variable.numpy() for variable in self.variables}
+
+    def assign(self, weights: Weights) -> None:
+        """Put weights in that `weights` of a head of the same shape gave."""
+        for variable in self.variables:
+            variable.assign(weights[variable.name.split(":")[0]])
 
     def standardise_input(self, mean: npt.NDArray[np.float32], scale: np.float32) -> None:
         """Make the head take vectors as they are where it was trained on `(vector - mean) / scale`.

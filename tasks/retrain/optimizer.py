@@ -7,8 +7,6 @@ from tasks.retrain.tensorflow_setup import Tensor
 
 # Kingma & Ba 2015, section 2.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-# Devlin et al.'s released training code; also the default of the usual fine-tuning scripts.
-CLIP_NORM = 1.0
 _NOT_DECAYED = ("bias", "beta", "gamma", "layer_norm", "layernorm")
 
 
@@ -28,19 +26,31 @@ def is_decayed(name: str, rank: int) -> bool:
 class AdamW:
     """AdamW over a fixed list of variables. Steps are taken inside a `tf.function`.
 
+    Variables are written through their handles, so that each replica of a distribution strategy updates its own copy:
+    gradients are equal on all of them by then, and so the copies stay equal.
+
     Args:
         variables: what is trained.
         weight_decay: the decay of one step is this times the learning rate.
+        clip_norm: the largest global norm of the gradients; larger ones are scaled down to it. None: never.
+        rates: what each variable's learning rate is multiplied by; None: 1 for all.
     """
 
-    def __init__(self, variables: Sequence[Any], weight_decay: float) -> None:
+    def __init__(
+        self,
+        variables: Sequence[Any],
+        weight_decay: float,
+        clip_norm: float | None = 1.0,
+        rates: Sequence[float] | None = None,
+    ) -> None:
         import tensorflow as tf
 
-        self._trained, self._weight_decay = list(variables), weight_decay
+        self._trained, self._weight_decay, self._clip_norm = list(variables), weight_decay, clip_norm
+        self._rates = list(rates) if rates is not None else [1.0] * len(self._trained)
         self._decayed = [is_decayed(variable.name, len(variable.shape)) for variable in self._trained]
 
         def moments() -> list[Any]:
-            return [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self._trained]
+            return [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self._trained]
 
         self._first, self._second = moments(), moments()
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -49,6 +59,11 @@ class AdamW:
     def state(self) -> list[Any]:
         """Everything but the trained variables that the next step depends on."""
         return [self._step, *self._first, *self._second]
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return int(self._step.numpy())
 
     def apply(self, gradients: Sequence[Tensor | None], learning_rate: Tensor) -> Tensor:
         """Take one step.
@@ -64,27 +79,36 @@ class AdamW:
 
         dense = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
-        scale = CLIP_NORM / tf.maximum(norm, CLIP_NORM)
-        step = tf.cast(self._step.assign_add(1), tf.float32)
-        beta_1_power, beta_2_power = tf.pow(BETA_1, step), tf.pow(BETA_2, step)
-        slots = zip(self._trained, dense, self._first, self._second, self._decayed, strict=True)
-        for variable, gradient, first, second, decayed in slots:
+        scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
+        step = _read(self._step) + 1
+        tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
+        beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
+        slots = zip(self._trained, dense, self._first, self._second, self._decayed, self._rates, strict=True)
+        for variable, gradient, first, second, decayed, share in slots:
             if gradient is None:
                 continue
-            if decayed:
-                variable.assign(variable * (1.0 - learning_rate * self._weight_decay))
+            rate = learning_rate * share
+            if decayed and self._weight_decay:
+                shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
+                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=first.handle,
                 v=second.handle,
                 beta1_power=beta_1_power,
                 beta2_power=beta_2_power,
-                lr=learning_rate,
+                lr=rate,
                 beta1=BETA_1,
                 beta2=BETA_2,
                 # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this makes
                 # it the first form.
                 epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
-                grad=gradient * scale,
+                grad=gradient if self._clip_norm is None else gradient * scale,
             )
         return norm
+
+
+def _read(variable: Any) -> Tensor:
+    import tensorflow as tf
+
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)

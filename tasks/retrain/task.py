@@ -5,6 +5,7 @@ that another head, or a few more rows, do not pay for them again.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -13,23 +14,25 @@ from hubtune.errors import CorruptArtifact
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
-from schemas.handoff import ModelFacts
+from schemas.handoff import ModelFacts, TokensFacts
 from schemas.recipe import TrainRecipe
-from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say
+from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 1
-EMBED_VERSION = 1
-TRAIN_VERSION = 1
+EMBED_VERSION = 2
+TRAIN_VERSION = 2
 
 
 @task(name="Tokenise texts", timeout_seconds=3600, **RETRY)
-def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bool = False) -> Outputs | State[Outputs]:
+def tokenise_texts(
+    model: Artifact, rows: Artifact, max_length: int | Literal["auto"], refresh: bool = False
+) -> Outputs | State[Outputs]:
     """Turn every text into token ids, once, so that no training step handles strings.
 
     Args:
         model: a BERT-like encoder with its tokenizer.
         rows: clean rows.
-        max_length: tokens per text, special ones included.
+        max_length: tokens per text, special ones included; or "auto".
         refresh: do it even if the result is in the store.
 
     Returns:
@@ -41,7 +44,8 @@ def tokenise_texts(model: Artifact, rows: Artifact, max_length: int, refresh: bo
         from tasks.retrain.tokenise import tokenise
 
         with store.scratch() as folder:
-            facts = tokenise(store.checkout(model), store.checkout(rows), max_length, folder, say())
+            positions = ModelFacts.model_validate(model.facts).max_positions
+            facts = tokenise(store.checkout(model), store.checkout(rows), max_length, positions, folder, say())
             return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
 
     parameters = {"max_length": max_length, "normalisation": NORMALISATION}
@@ -64,6 +68,7 @@ def embed_texts(
         Artifacts that together hold a vector for each text, by digest.
     """
     store = Store.open()
+    recipe = with_length_of(texts, recipe)
     pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
     parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
     # All vectors that this model gives under these parameters, from whichever run: the collection grows by one
@@ -87,7 +92,7 @@ def embed_texts(
             if holds_any(folder, wanted):
                 known[artifact.digest] = (artifact, folder)
         folders = [folder for _, folder in known.values()]
-        with store.scratch() as folder:
+        with store.scratch() as folder, say_and_show() as tell:
             facts = embed(
                 store.checkout(model),
                 ModelFacts.model_validate(model.facts),
@@ -95,7 +100,7 @@ def embed_texts(
                 recipe,
                 folders,
                 folder,
-                say(),
+                tell,
             )
             outputs = {digest: artifact for digest, (artifact, _) in known.items()}
             if facts is not None:
@@ -116,7 +121,7 @@ def train_classifier(
     recipe: TrainRecipe,
     refresh: bool = False,
 ) -> Outputs | State[Outputs]:
-    """Train, keep the best weights, and evaluate them on the test split.
+    """Train, keep the best weights, and let them answer the validation and the test split.
 
     Args:
         model: the pretrained model.
@@ -127,14 +132,21 @@ def train_classifier(
         refresh: train even if the result is in the store.
 
     Returns:
-        `classifier`: weights, history, evaluation.
+        `classifier`: weights, history, answers.
     """
     store = Store.open()
+    recipe = with_length_of(tokens, recipe)
+    inputs = [model, rows, *([tokens] if tokens else []), *embeddings]
+    key = task_key("retrain.train", TRAIN_VERSION, recipe.model_dump(), inputs)
 
     def work(producer: Producer) -> Outputs:
+        from tasks.retrain.checkpoints import Checkpoints
         from tasks.retrain.worker import train
 
-        with store.scratch() as folder:
+        checkpoints = Checkpoints(store, key, say())
+        if refresh:
+            checkpoints.discard()
+        with store.scratch() as folder, say_and_show() as tell:
             facts = train(
                 store.checkout(model),
                 ModelFacts.model_validate(model.facts),
@@ -142,10 +154,19 @@ def train_classifier(
                 store.checkout(tokens) if tokens else None,
                 [store.checkout(artifact) for artifact in embeddings],
                 recipe,
+                key,
                 folder,
-                say(),
+                tell,
             )
-            return {"classifier": store.put("classifier", folder, producer=producer, inputs=inputs, facts=facts)}
+            classifier = store.put("classifier", folder, producer=producer, inputs=inputs, facts=facts)
+        checkpoints.discard()
+        return {"classifier": classifier}
 
-    inputs = [model, rows, *([tokens] if tokens else []), *embeddings]
     return run_once(store, "retrain.train", TRAIN_VERSION, recipe.model_dump(), inputs, work, refresh=refresh)
+
+
+def with_length_of(tokens: Artifact | None, recipe: TrainRecipe) -> TrainRecipe:
+    """The recipe with the length at which texts were cut, where it asks for `auto`."""
+    if tokens is None or tokens.kind != "tokens":
+        return recipe
+    return recipe.model_copy(update={"max_length": TokensFacts.model_validate(tokens.facts).max_length})

@@ -1,32 +1,54 @@
 """Rows -> token ids, once, so that no training step handles strings."""
 
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+
+from hubtune.errors import InvalidRecipe
 from hubtune.inference.tokenizer import WordPieceTokenizer
 from hubtune.progress import Progress, Say
 from schemas.handoff import SPLITS, TokensFacts
 
 # Texts that are encoded at a time: enough to keep all cores of the tokenizer busy, few enough for a live progress line.
 _CHUNK = 8192
+# What `auto` covers of the training texts, and the bounds of what it chooses where the model sets none.
+_SHARE, _SHORTEST, _LONGEST = 0.99, 8, 512
 
 
-def tokenise(model: Path, rows: Path, max_length: int, folder: Path, say: Say) -> TokensFacts:
+def tokenise(
+    model: Path, rows: Path, max_length: int | Literal["auto"], positions: int | None, folder: Path, say: Say
+) -> TokensFacts:
     """Turn every text of a `rows` artifact into the ids of its word pieces.
 
     Args:
         model: a `model` artifact with a `tokenizer/`.
         rows: a `rows` artifact.
-        max_length: tokens per text, special ones included; the rest of a longer text is cut.
+        max_length: tokens per text, special ones included; the rest of a longer text is cut. "auto": as many as 99 % of
+            the training texts have at most.
+        positions: the most tokens that the model can take, where that is known.
         folder: where the content of the `tokens` artifact is written.
         say: takes progress lines.
 
     Returns:
-        How many texts and tokens there are, and the most tokens in one text.
+        How many texts and tokens there are, the most tokens in one text, and the length at which texts are cut.
+
+    Raises:
+        InvalidRecipe: the model cannot take that many tokens.
     """
     import polars as pl
 
+    if positions is not None and max_length != "auto" and max_length > positions:
+        raise InvalidRecipe(
+            f"train.max_length is {max_length}, and the model has {positions} positions",
+            where="train.max_length",
+            remedy=f"choose {positions} or less, or auto",
+        )
     tokenizer = WordPieceTokenizer.load(model / "tokenizer")
     tables = {split: pl.read_parquet(rows / f"{split}.parquet") for split in SPLITS}
+    if max_length == "auto":
+        max_length = _length_that_suits(tokenizer, tables["train"]["text"].to_list(), positions or _LONGEST)
+        say(f"Texts are cut at {max_length} tokens, which {_SHARE:.0%} of the training texts do not exceed")
     texts = sum(table.height for table in tables.values())
     tokens = longest = 0
     progress = Progress(say, "Tokenising", texts, "texts")
@@ -41,4 +63,13 @@ def tokenise(model: Path, rows: Path, max_length: int, folder: Path, say: Say) -
         tokens += sum(map(len, ids))
         longest = max(longest, *map(len, ids)) if ids else longest
     progress.finish()
-    return TokensFacts(texts=texts, tokens=tokens, longest=longest)
+    return TokensFacts(texts=texts, tokens=tokens, longest=longest, max_length=max_length)
+
+
+def _length_that_suits(tokenizer: WordPieceTokenizer, texts: list[str], most: int) -> int:
+    lengths = [
+        len(ids)
+        for start in range(0, len(texts), _CHUNK)
+        for ids in tokenizer.encode(texts[start : start + _CHUNK], most)
+    ]
+    return max(_SHORTEST, int(np.quantile(lengths, _SHARE, method="higher"))) if lengths else most

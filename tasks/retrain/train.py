@@ -1,7 +1,8 @@
-"""Examples + encoder -> a trained and evaluated classifier. The mode decides what is trained."""
+"""Examples + pretrained model -> a trained classifier. The mode decides what is trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,29 +11,30 @@ from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.recipe import TrainRecipe
 from tasks.retrain.class_weights import class_weights
-from tasks.retrain.classifier_files import (
-    write_description,
-    write_predictions,
-    write_results,
-    write_weights,
-)
+from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings
-from tasks.retrain.encoder import load_encoder, require_trainable
-from tasks.retrain.evaluate import Evaluation, evaluate
-from tasks.retrain.examples import Examples, read_examples, read_labels
+from tasks.retrain.encoder import Encoder, load_encoder, trained_groups
+from tasks.retrain.examples import Examples, Inputs, TokenIds, read_examples, read_labels, restrict_vocabulary
 from tasks.retrain.feature_extraction import Embedded, train_head
 from tasks.retrain.fine_tuning import compile_logits, fine_tune
-from tasks.retrain.fit import Epoch, best_epoch
+from tasks.retrain.fit import Keeper, TrainingState, best_epoch
 from tasks.retrain.forward import forward
 from tasks.retrain.head import Weights
+from tasks.retrain.hidden_states import compute_hidden_states, fit_into_memory
+from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
+from tasks.retrain.loss import Loss
+from tasks.retrain.plan import Plan, make_plan
+from tasks.retrain.strategy import open_strategy, scope
 from tasks.retrain.tensorflow_setup import start_tensorflow
+
+_WORDS = "embeddings/word_embeddings:0"
 
 
 @dataclass(frozen=True)
 class _Trained:
     head: Weights
     encoder: Weights
-    history: list[Epoch]
+    state: TrainingState
     logits: dict[Split, npt.NDArray[np.float32]]
 
 
@@ -43,10 +45,11 @@ def train(
     tokens: Path | None,
     embeddings: list[Path],
     recipe: TrainRecipe,
+    keeper: Keeper | None,
     folder: Path,
     say: Say,
 ) -> ClassifierFacts:
-    """Train a classifier, keep its best weights and evaluate them.
+    """Train a classifier, keep its best weights, and let it answer the validation and the test split.
 
     Args:
         model: a `model` artifact.
@@ -55,78 +58,122 @@ def train(
         tokens: its `tokens` artifact, for a BERT-like encoder.
         embeddings: `embeddings` artifacts that know every text, for feature extraction.
         recipe: a complete train section.
+        keeper: keeps the state of training now and then; None: it is not kept.
         folder: where the content of the `classifier` artifact is written.
         say: takes progress lines.
 
     Returns:
-        Epochs, the best of them, and metrics by split. Fine-tuning leaves the training split out: evaluating it would
-        take about as long as a third of an epoch.
+        Epochs, the best of them, and how many parameters there are and were trained.
 
     Raises:
-        InvalidRecipe: class weights for a class that does not exist.
+        InvalidRecipe: class weights for a class, or a layer, that does not exist.
         InvalidData: a split has no rows.
-        UnsupportedModel: fine-tuning of a model without trainable variables.
-        TrainingFailed: the loss is not a number.
+        UnsupportedModel: the mode needs variables or layers that the model does not show.
+        TrainingFailed: the loss is not a number, or memory ran out.
     """
     labels = read_labels(rows)
     examples = {split: read_examples(tokens or rows, split) for split in SPLITS}
     weights = class_weights(recipe.class_weights, labels, examples["train"].labels)
+    plan = make_plan(facts, recipe)
     start_tensorflow()
+    loss = Loss(weights, recipe.label_smoothing, recipe.focal_gamma)
     if recipe.mode == "feature_extraction":
-        trained = _train_head(embeddings, examples, labels, weights, recipe, say)
+        trained = _train_head(embeddings, examples, len(labels), loss, recipe, keeper, say)
     else:
-        trained = _fine_tune(model, facts, examples, labels, weights, recipe, say)
+        strategy = open_strategy(recipe.strategy, say)
+        with scope(strategy):
+            trained = _tune(model, facts, plan, examples, len(labels), loss, recipe, keeper, say, strategy)
 
-    evaluations: dict[Split, Evaluation] = {
-        split: evaluate(logits, examples[split].labels, labels) for split, logits in trained.logits.items()
-    }
-    best = best_epoch(trained.history)
+    best = best_epoch(trained.state.history, recipe.monitor)
     write_weights(folder, trained.head, trained.encoder)
-    write_description(folder, facts, labels, list(trained.encoder), recipe)
-    write_results(folder, labels, trained.history, best, evaluations)
-    write_predictions(folder, examples["test"], trained.logits["test"])
-    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
-    test = metrics["test"]
-    say(f"test: accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows")
+    write_description(folder, facts, labels, list(trained.encoder), recipe, plan)
+    write_history(folder, trained.state, recipe.monitor)
+    for split, logits in trained.logits.items():
+        write_answers(folder, split, examples[split], logits)
+    head = sum(value.size for value in trained.head.values())
+    changed = head + sum(value.size for value in trained.encoder.values())
     return ClassifierFacts(
-        mode=recipe.mode, labels=labels, epochs=len(trained.history), best_epoch=best, metrics=metrics
+        mode=recipe.mode,
+        labels=labels,
+        epochs=trained.state.epoch,
+        best_epoch=best,
+        parameters=facts.parameters + head,
+        trained_parameters=changed,
     )
 
 
 def _train_head(
     embeddings: list[Path],
     examples: dict[Split, Examples],
-    labels: list[str],
-    weights: npt.NDArray[np.float32],
+    classes: int,
+    loss: Loss,
     recipe: TrainRecipe,
+    keeper: Keeper | None,
     say: Say,
 ) -> _Trained:
     known = Embeddings(embeddings)
     embedded = {split: Embedded(known.look_up(part.keys), part.labels) for split, part in examples.items()}
-    head, history = train_head(embedded["train"], embedded["validation"], labels, weights, recipe, say)
-    logits = {split: head.logits(part.vectors).numpy() for split, part in embedded.items()}
-    return _Trained(head.weights(), {}, history, logits)
+    head, state = train_head(embedded["train"], embedded["validation"], classes, loss, recipe, keeper, say)
+    held_out: tuple[Split, ...] = ("validation", "test")
+    logits = {split: head.logits(embedded[split].vectors).numpy() for split in held_out}
+    return _Trained(head.weights(), {}, state, logits)
 
 
-def _fine_tune(
+def _tune(
     model: Path,
     facts: ModelFacts,
+    plan: Plan,
     examples: dict[Split, Examples],
-    labels: list[str],
-    weights: npt.NDArray[np.float32],
+    classes: int,
+    loss: Loss,
     recipe: TrainRecipe,
+    keeper: Keeper | None,
     say: Say,
+    strategy: Any,
 ) -> _Trained:
-    encoder = load_encoder(model, facts, recipe.pooling, recipe.seed)
-    require_trainable(encoder, facts)
-    train, validation = examples["train"], examples["validation"]
-    head, history = fine_tune(encoder, facts.width, train, validation, labels, weights, recipe, say)
+    inputs: dict[Split, Inputs] = {split: part.inputs for split, part in examples.items()}
+    loaded = load_encoder(model, facts, recipe, plan)
+    encoder: Encoder = loaded
+    words = None
+    counted = trained_groups(loaded, plan.frozen_groups, facts)
+    trainable = sum(int(variable.shape.num_elements()) for group in counted for variable in group)
+    rest = facts.parameters - trainable
+    say(f"encoder: {facts.parameters:,} parameters, {trainable:,} trainable, {rest:,} frozen or left out")
+    texts = [part.inputs for part in examples.values() if isinstance(part.inputs, TokenIds)]
+    if isinstance(loaded, LayeredEncoder):
+        if not plan.frozen_groups:
+            # The table of word vectors is half of a small encoder. Rows of words that do not occur have no gradient:
+            # without them, each step has less to update. They stay as they are, where weight decay alone would shrink
+            # them, by some 1e-4 in a run.
+            used, renumbered = restrict_vocabulary(texts)
+            words = (loaded.bert.restrict_words(used), used)
+            inputs = dict(zip(examples, renumbered, strict=True))
+        elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
+            inputs = {
+                split: compute_hidden_states(loaded, text, say) for split, text in zip(examples, texts, strict=True)
+            }
+            encoder = UpperLayers(loaded)
+    groups = trained_groups(encoder, plan.frozen_groups, facts)
+    head, state = fine_tune(
+        encoder,
+        groups,
+        (inputs["train"], examples["train"].labels),
+        (inputs["validation"], examples["validation"].labels),
+        classes,
+        loss,
+        recipe,
+        keeper,
+        say,
+        strategy,
+    )
     compute_logits = compile_logits(encoder, head)
     held_out: tuple[Split, ...] = ("validation", "test")
     logits = {
-        split: forward(compute_logits, examples[split].inputs, len(labels), say, f"Evaluation on {split}")
-        for split in held_out
+        split: forward(compute_logits, inputs[split], classes, say, f"Answers on {split}", 1.0) for split in held_out
     }
-    return _Trained(
-        head.weights(), {variable.name: variable.numpy() for variable in encoder.variables}, history, logits
-    )
+    weights = {variable.name: variable.numpy() for group in groups for variable in group}
+    if words is not None:
+        table, used = words
+        table[used] = weights[_WORDS]
+        weights[_WORDS] = table
+    return _Trained(head.weights(), weights, state, logits)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.progress import Say
+from hubtune.storage import Store
+from hubtune.storage.artifact import TaskKey
 from schemas.handoff import ClassifierFacts, EmbeddingsFacts, ModelFacts
 from schemas.recipe import TrainRecipe
 from tasks.fresh_process import run_in_fresh_process, serve
@@ -41,10 +43,11 @@ def train(
     tokens: Path | None,
     embeddings: list[Path],
     recipe: TrainRecipe,
+    checkpoints: TaskKey | None,
     folder: Path,
     say: Say,
 ) -> ClassifierFacts:
-    """`tasks.retrain.train.train` in a process of its own."""
+    """`tasks.retrain.train.train` in a process of its own, with its checkpoints in the store under this key."""
     answer = _ask(
         say,
         work="train",
@@ -54,6 +57,7 @@ def train(
         tokens=str(tokens) if tokens else None,
         embeddings=[str(path) for path in embeddings],
         recipe=recipe.model_dump(),
+        checkpoints=checkpoints.model_dump() if checkpoints else None,
         folder=str(folder),
     )
     return ClassifierFacts.model_validate(answer)
@@ -72,11 +76,14 @@ def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:
         known = [Path(path) for path in request["known"]]
         embedded = embed_here(model, facts, Path(request["texts"]), recipe, known, folder, say)
         return embedded.model_dump() if embedded else {}
+    from tasks.retrain.checkpoints import Checkpoints
     from tasks.retrain.train import train as train_here
 
     tokens = Path(request["tokens"]) if request["tokens"] else None
     embeddings = [Path(path) for path in request["embeddings"]]
-    trained = train_here(model, facts, Path(request["rows"]), tokens, embeddings, recipe, folder, say)
+    key = request["checkpoints"]
+    keeper = Checkpoints(Store.open(), TaskKey.model_validate(key), say) if key else None
+    trained = train_here(model, facts, Path(request["rows"]), tokens, embeddings, recipe, keeper, folder, say)
     return trained.model_dump()
 
 

@@ -1,13 +1,17 @@
 """TensorFlow as block 4 starts it, and the small inputs, made once for all tests of the block."""
 
+import itertools
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.retrain.tokenise import tokenise
 from tests.retrain import small_inputs
+from tests.retrain.runs import Run, Training, run_training
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -31,7 +35,44 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def saved_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_inputs.without_layers(model, tmp_path_factory.mktemp("saved_model") / "model")
+
+
+@pytest.fixture(scope="session")
+def steady_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_inputs.without_dropout(model, tmp_path_factory.mktemp("steady_model") / "model")
+
+
+@pytest.fixture(scope="session")
 def tokens(model: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
-    tokenise(model, rows, small_inputs.MAX_LENGTH, folder, print)
+    tokenise(model, rows, small_inputs.MAX_LENGTH, small_inputs.POSITIONS, folder, print)
     return folder
+
+
+@pytest.fixture(scope="session")
+def runs(model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Every mode in two processes, at the same time, so that each disturbs the other's timing."""
+    folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
+    module = [sys.executable, "-m", "tests.retrain.every_mode", str(model), str(rows), str(tokens)]
+    processes = [
+        subprocess.Popen([*module, str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for folder in folders
+    ]
+    for process in processes:
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, out
+    return [folder / "out" for folder in folders]
+
+
+@pytest.fixture
+def training(rows: Path, tokens: Path, tmp_path: Path) -> Training:
+    numbers = itertools.count()
+
+    def run(model: Path, **settings: Any) -> Run:
+        folder = tmp_path / f"run_{next(numbers)}"
+        folder.mkdir()
+        return run_training(model, rows, tokens, folder, **settings)
+
+    return run

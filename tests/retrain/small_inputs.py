@@ -1,8 +1,9 @@
-"""Small but real inputs of block 4: a rows artifact to learn from, and a BERT-like encoder of two layers."""
+"""Small but real inputs of block 4: a rows artifact to learn from, and a BERT-like encoder of three layers."""
 
 import hashlib
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from schemas.handoff import ModelFacts
 from schemas.recipe import TrainRecipe
 
 LABELS = ["weather", "food", "music"]
+EVEN = np.ones(len(LABELS), np.float32)
 WORDS = {
     "weather": ["rain", "snow", "wind", "storm", "sunshine", "fog"],
     "food": ["bread", "soup", "cheese", "noodles", "apples", "salad"],
@@ -28,8 +30,16 @@ FRAMES = [
     "{b} !",
     "they say that {a} goes well with {b}",
 ]
-WIDTH, MAX_LENGTH = 32, 32
-FACTS = ModelFacts(interface="bert_encoder", width=WIDTH, layers=2, parameters=20_000, trainable=True)
+WIDTH, LAYERS, POSITIONS, MAX_LENGTH = 32, 3, 64, 32
+FACTS = ModelFacts(
+    interface="bert_encoder",
+    width=WIDTH,
+    layers=LAYERS,
+    parameters=30_560,
+    trainable=True,
+    vocabulary=53,
+    max_positions=POSITIONS,
+)
 
 
 def topics() -> list[tuple[str, int]]:
@@ -67,9 +77,8 @@ def write_topics(folder: Path, train: int = 240) -> Path:
 
 def write_model(folder: Path) -> Path:
     """A `model` artifact's folder without the preprocessor, which block 4 does not use. Dropout is that of BERT."""
-    import tensorflow as tf
-
-    from tasks.download_model.bert_encoder import BertConfig, build_encoder
+    from tasks.bert import Bert, BertConfig, weights_from_hugging_face
+    from tasks.download_model.bert_encoder import save_encoder
 
     words = sorted({word for text, _ in topics() for word in text.split()})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
@@ -80,16 +89,32 @@ def write_model(folder: Path) -> Path:
         hidden_act="gelu",
         vocab_size=len(vocabulary),
         hidden_size=WIDTH,
-        num_hidden_layers=2,
+        num_hidden_layers=LAYERS,
         num_attention_heads=2,
         intermediate_size=2 * WIDTH,
-        max_position_embeddings=64,
+        max_position_embeddings=POSITIONS,
         type_vocab_size=2,
         layer_norm_eps=1e-12,
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
-    tf.saved_model.save(build_encoder(config, _weights(config)), str(folder / "encoder"))
+    save_encoder(Bert(config, weights_from_hugging_face(config, _weights(config))), folder)
+    return folder
+
+
+def without_layers(model: Path, folder: Path) -> Path:
+    """The same model as one that arrived as a SavedModel: nothing tells how its layers are computed."""
+    shutil.copytree(model, folder)
+    (folder / "architecture.json").unlink()
+    return folder
+
+
+def without_dropout(model: Path, folder: Path) -> Path:
+    """The same model with an encoder that drops nothing in training, where it is computed layer by layer."""
+    shutil.copytree(model, folder)
+    architecture = json.loads((model / "architecture.json").read_bytes())
+    architecture["config"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "architecture.json").write_text(json.dumps(architecture), encoding="utf-8")
     return folder
 
 

@@ -14,8 +14,9 @@ from tasks.retrain.embed import embed
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import read_examples
+from tasks.retrain.plan import Plan
 from tasks.retrain.tokenise import tokenise
-from tests.retrain.small_inputs import FACTS, MAX_LENGTH, recipe, topics, write_rows
+from tests.retrain.small_inputs import FACTS, MAX_LENGTH, POSITIONS, recipe, topics, write_rows
 
 MODULE = Path(__file__).parents[2] / ".." / "shared" / "models" / "w2v_googlenews_8k_dim300"
 Embed = Callable[..., tuple[Path, list[str]]]
@@ -37,10 +38,9 @@ def embedding(model: Path, tmp_path: Path) -> Embed:
 def test_a_vector_does_not_depend_on_its_batch(embedding: Embed, model: Path, tokens: Path) -> None:
     folder, _ = embedding(tokens, [], "all")
     examples = read_examples(tokens, "test")
-    encoder = load_encoder(model, FACTS, "mean", seed=0)
+    encoder = load_encoder(model, FACTS, recipe(), Plan(0, None))
     alone = [
-        encoder.text_vectors(examples.inputs.batch(np.array([row])), training=False).numpy()[0]
-        for row in range(len(examples))
+        encoder.text_vectors(examples.inputs.batch(np.array([row])), None).numpy()[0] for row in range(len(examples))
     ]
     together = Embeddings([folder]).look_up(examples.keys)
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -64,7 +64,7 @@ def test_only_new_texts_are_embedded(embedding: Embed, model: Path, rows: Path, 
     write_rows(more, {"test": new}, ["weather", "food", "music"])
     more_tokens = tmp_path / "more_tokens"
     more_tokens.mkdir()
-    tokenise(model, more, MAX_LENGTH, more_tokens, print)
+    tokenise(model, more, MAX_LENGTH, POSITIONS, more_tokens, print)
     second, lines = embedding(more_tokens, [first], "second")
     assert lines[0] == "309 distinct texts, 300 of them embedded before"
     assert lines[-1].startswith("Embedding: 9 texts done in ")

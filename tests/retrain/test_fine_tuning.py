@@ -1,62 +1,89 @@
 """Encoder and head trained together: it learns what a frozen encoder does not know."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hubtune.errors import TrainingFailed, UnsupportedModel
-from schemas.handoff import Metrics, ModelFacts
-from schemas.recipe import TrainRecipe
-from tasks.retrain.encoder import Encoder, load_encoder, require_trainable
-from tasks.retrain.evaluate import evaluate
+from schemas.handoff import ModelFacts
+from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import read_examples
-from tasks.retrain.fine_tuning import compile_logits, fine_tune
-from tasks.retrain.fit import Epoch, best_epoch
+from tasks.retrain.fine_tuning import compile_logits
+from tasks.retrain.fit import best_epoch
 from tasks.retrain.forward import forward
+from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
-from tests.retrain.small_inputs import FACTS, LABELS, WIDTH, recipe
+from tasks.retrain.validation import ValidationMetrics, validate
+from tests.retrain.runs import Training, Tuned, pretrained, tune
+from tests.retrain.small_inputs import FACTS, LABELS, recipe
 
 MODULE = Path(__file__).parents[2] / ".." / "shared" / "models" / "glove_twitter_12k_dim25"
 
 
-def tuned(encoder: Encoder, width: int, texts: Path, settings: TrainRecipe) -> tuple[list[Epoch], dict[str, Metrics]]:
-    train, validation = read_examples(texts, "train"), read_examples(texts, "validation")
-    weights = np.ones(len(LABELS), np.float32)
-    head, history = fine_tune(encoder, width, train, validation, LABELS, weights, settings, lambda line: None)
-    metrics = {}
-    for split in ("validation", "test"):
-        examples = read_examples(texts, split)
-        logits = forward(compile_logits(encoder, head), examples.inputs, len(LABELS), lambda line: None, "")
-        metrics[split] = evaluate(logits, examples.labels, LABELS).metrics
-    return history, metrics
+def judged(tuned: Tuned, texts: Path, split: Any) -> ValidationMetrics:
+    examples = read_examples(texts, split)
+    logits = forward(compile_logits(tuned.encoder, tuned.head), examples.inputs, len(LABELS), lambda line: None, "")
+    return validate(logits, examples.labels)
 
 
-def test_it_learns_and_leaves_encoder_and_head_with_the_best_weights(model: Path, tokens: Path) -> None:
-    start_tensorflow()
-    encoder = load_encoder(model, FACTS, "mean", seed=1)
-    before = [variable.numpy() for variable in encoder.variables]
-    settings = recipe(mode="fine_tuning", learning_rate=2e-2, epochs=6, batch_size=16, early_stopping_patience=None)
-    history, metrics = tuned(encoder, WIDTH, tokens, settings)
-    best = best_epoch(history)
-    assert metrics["validation"] == history[best - 1].validation
-    assert metrics["test"].accuracy > 0.85
-    changed = {
-        variable.name.split(":")[0]: not np.array_equal(variable.numpy(), first)
-        for variable, first in zip(encoder.variables, before, strict=True)
-    }
+@pytest.mark.parametrize("kind", ["model", "saved_model"])
+def test_it_learns_and_leaves_encoder_and_head_with_the_best_weights(
+    kind: str, model: Path, tokens: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = {"learning_rate": 5e-3, "epochs": 6, "batch_size": 16}
+    tuned = tune(request.getfixturevalue(kind), tokens, **settings)
+    best = best_epoch(tuned.state.history, "macro_f1")
+    assert len(tuned.state.history) == 6
+    assert judged(tuned, tokens, "validation") == tuned.state.history[best - 1].validation
+    assert judged(tuned, tokens, "test").accuracy > 0.85
+    before = pretrained(model)
     # Mean pooling does not read the pooler.
-    assert all(other for name, other in changed.items() if not name.startswith("pooler/"))
+    same = [name for name, value in tuned.weights.items() if np.array_equal(value, before[name])]
+    assert all(name.startswith("pooler/") for name in same)
+    assert [len(line) for line in tuned.lines if line.startswith("epoch ")] != []
 
 
-def test_a_diverged_run_says_so(model: Path, tokens: Path) -> None:
+@pytest.mark.parametrize("mode", ["fine_tuning", "partial", "layer_extraction"])
+def test_every_mode_learns_more_than_its_head(mode: str, model: Path, tokens: Path, training: Training) -> None:
+    run = training(model, mode=mode, learning_rate=5e-3, epochs=6, batch_size=16)
+    first, best = run.history[0], next(entry for entry in run.history if entry["best"])
+    assert best["validation"]["accuracy"] > 0.8
+    assert best["train_loss"] < 0.6 * first["train_loss"]
+
+
+def test_a_diverged_run_says_so_and_keeps_its_batch(model: Path, tokens: Path) -> None:
     start_tensorflow()
-    encoder = load_encoder(model, FACTS, "mean", seed=1)
-    encoder.variables[0].assign(encoder.variables[0] * np.float32(np.inf))
-    settings = recipe(mode="fine_tuning", warmup_fraction=0.5)
-    with pytest.raises(TrainingFailed, match="training loss is nan at step 1 of epoch 1, where") as failed:
-        tuned(encoder, WIDTH, tokens, settings)
+    encoder = load_encoder(model, FACTS, recipe(), Plan(0, None))
+    table = encoder.groups[0][0]
+    table.assign(table * np.float32(np.inf))
+
+    class Record:
+        kept: tuple[list[int], int, float, float] | None = None
+
+        def restore(self, state: object) -> bool:
+            return False
+
+        def offer(self, state: object, *, epoch_ended: bool) -> None:
+            raise AssertionError("there is no step to keep")
+
+        def keep_batch(self, rows: Any, step: int, loss: float, learning_rate: float) -> str | None:
+            self.kept = (rows.tolist(), step, loss, learning_rate)
+            return "there"
+
+    record = Record()
+    message = "training loss is nan at step 1, in epoch 1, where .*; the rows of the batch lie in there"
+    with pytest.raises(TrainingFailed, match=message) as failed:
+        tune(model, tokens, record, encoder, warmup_fraction=0.5, batch_size=20)
     assert failed.value.where == "train.learning_rate"
+    assert record.kept is not None
+    rows, step, loss, rate = record.kept
+    assert len(set(rows)) == 20
+    assert max(rows) < 240
+    assert step == 0
+    assert np.isnan(loss)
+    assert 0 < rate < 5e-5
 
 
 @pytest.mark.skipif(not MODULE.is_dir(), reason="../shared/models is not here")
@@ -64,23 +91,22 @@ def test_text_embedding_modules_are_tuned_too(rows: Path, tmp_path: Path) -> Non
     start_tensorflow()
     (tmp_path / "module").symlink_to(MODULE.resolve())
     facts = ModelFacts(interface="text_embedding", width=25, parameters=298_150, trainable=True)
-    encoder = load_encoder(tmp_path, facts, "mean", seed=1)
-    require_trainable(encoder, facts)
-    table = encoder.variables[0].numpy()
-    settings = recipe(mode="fine_tuning", learning_rate=3e-2, epochs=4, weight_decay=0.0)
-    _, metrics = tuned(encoder, 25, rows, settings)
-    assert metrics["test"].accuracy > 0.85
-    moved = (encoder.variables[0].numpy() != table).any(axis=1)
+    encoder = load_encoder(tmp_path, facts, recipe(), Plan(0, None))
+    ((table,),) = trained_groups(encoder, 0, facts)
+    before = table.numpy()
+    tuned = tune(tmp_path, rows, encoder=encoder, learning_rate=3e-2, epochs=4, weight_decay=0.0)
+    assert judged(tuned, rows, "test").accuracy > 0.85
+    moved = (table.numpy() != before).any(axis=1)
     assert 10 < moved.sum() < 60, "only words that occur in the training texts were trained"
 
 
-def test_a_model_without_trainable_variables_is_refused(model: Path) -> None:
+def test_a_model_without_trainable_variables_is_refused(saved_model: Path) -> None:
     start_tensorflow()
+    encoder = load_encoder(saved_model, FACTS, recipe(), Plan(0, None))
     frozen = FACTS.model_copy(update={"trainable": False})
-    encoder = load_encoder(model, frozen, "mean", seed=1)
     with pytest.raises(UnsupportedModel, match="without trainable variables") as refused:
-        require_trainable(encoder, frozen)
+        trained_groups(encoder, 0, frozen)
     assert "feature_extraction" in refused.value.remedy
-    encoder.variables.append(encoder.variables[0])
+    encoder.groups[-1].append(encoder.groups[0][0])  # type: ignore[attr-defined]
     with pytest.raises(UnsupportedModel, match="2 trainable variables named 'embeddings/word_embeddings:0'"):
-        require_trainable(encoder, FACTS)
+        trained_groups(encoder, 0, FACTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.retrain.optimizer import BETA_1, BETA_2, CLIP_NORM, EPSILON, AdamW, is_decayed
+from tasks.retrain.optimizer import BETA_1, BETA_2, EPSILON, AdamW, is_decayed
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
 Array = NDArray[np.float64]
@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 class Reference:
     """Loshchilov & Hutter 2019, algorithm 2, with the decay scaled by the learning rate; in float64."""
 
-    def __init__(self, weights: list[Array], decays: list[float]) -> None:
-        self.weights, self.decays, self.step = weights, decays, 0
+    def __init__(self, weights: list[Array], decays: list[float], shares: list[float], clip_norm: float) -> None:
+        self.weights, self.decays, self.shares, self.clip_norm, self.step = weights, decays, shares, clip_norm, 0
         self.m = [np.zeros_like(weight) for weight in weights]
         self.v = [np.zeros_like(weight) for weight in weights]
 
@@ -22,17 +22,19 @@ class Reference:
         self.step += 1
         norm = np.sqrt(sum((gradient**2).sum() for gradient in gradients))
         for i, gradient in enumerate(gradients):
-            g = gradient * min(1.0, CLIP_NORM / norm)
+            g = gradient * min(1.0, self.clip_norm / norm)
             self.m[i] = BETA_1 * self.m[i] + (1 - BETA_1) * g
             self.v[i] = BETA_2 * self.v[i] + (1 - BETA_2) * g**2
             m_hat, v_hat = self.m[i] / (1 - BETA_1**self.step), self.v[i] / (1 - BETA_2**self.step)
-            self.weights[i] = self.weights[i] - rate * (
+            self.weights[i] = self.weights[i] - rate * self.shares[i] * (
                 m_hat / (np.sqrt(v_hat) + EPSILON) + self.decays[i] * self.weights[i]
             )
 
 
+@pytest.mark.parametrize("shares", [None, [0.25, 1.0, 0.5, 0.125]], ids=["one rate", "a rate each"])
+@pytest.mark.parametrize("clip_norm", [1.0, 20.0, None])
 @pytest.mark.parametrize("size", [1e-6, 0.1, 30.0], ids=["tiny gradients", "small", "clipped"])
-def test_steps_are_those_of_the_formulas(size: float) -> None:
+def test_steps_are_those_of_the_formulas(size: float, clip_norm: float | None, shares: list[float] | None) -> None:
     tf = start_tensorflow()
     random = np.random.default_rng(3)
     shapes = {"dense/kernel": (5, 4), "dense/bias": (4,), "words": (6, 3), "layer_norm/gamma": (4,)}
@@ -40,8 +42,8 @@ def test_steps_are_those_of_the_formulas(size: float) -> None:
     variables = [
         tf.Variable(weight.astype(np.float32), name=name) for name, weight in zip(shapes, weights, strict=True)
     ]
-    optimizer = AdamW(variables, weight_decay=0.1)
-    reference = Reference(weights, [0.1, 0.0, 0.1, 0.0])
+    optimizer = AdamW(variables, 0.1, clip_norm, shares)
+    reference = Reference(weights, [0.1, 0.0, 0.1, 0.0], shares or [1.0] * 4, clip_norm or np.inf)
     apply = tf.function(optimizer.apply)
     for step in range(6):
         gradients = [random.normal(size=shape, scale=size) for shape in shapes.values()]
@@ -55,6 +57,7 @@ def test_steps_are_those_of_the_formulas(size: float) -> None:
         reference.apply(gradients, rate)
         norm = apply(given, tf.constant(rate))
         assert float(norm) == pytest.approx(np.sqrt(sum((g**2).sum() for g in gradients)), rel=1e-5)
+    assert optimizer.steps == 6
     for variable, expected in zip(variables, reference.weights, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=1e-6)
 
@@ -65,6 +68,19 @@ def test_a_variable_without_a_gradient_stays_as_it_is() -> None:
     AdamW([used, unused], weight_decay=0.5).apply([tf.constant([[1.0]]), None], tf.constant(0.1))
     assert unused.numpy().tolist() == [[2.0]]
     assert used.numpy().item() < 1.0
+
+
+def test_gradients_are_clipped_by_1_unless_something_else_is_said() -> None:
+    tf = start_tensorflow()
+    weights = []
+    for clip_norm in ({}, {"clip_norm": 1.0}, {"clip_norm": None}):
+        weight = tf.Variable([1.0, 1.0])
+        optimizer = AdamW([weight], 0.0, **clip_norm)
+        # Adam does not see one scale for all gradients: only the second step tells the first one's.
+        optimizer.apply([tf.constant([30.0, 40.0])], tf.constant(0.1))
+        optimizer.apply([tf.constant([0.3, -0.4])], tf.constant(0.1))
+        weights.append(weight.numpy().tolist())
+    assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.mark.parametrize(

@@ -1,137 +1,175 @@
 """The classifier artifact: what is in it, and that equal runs in different processes give equal bytes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from scipy.special import erf
 
 from hubtune.errors import InvalidRecipe
 from schemas.handoff import ClassifierFacts
 from tasks.retrain import worker
-from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import read_examples
+from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
+from tasks.retrain.validation import validate
+from tests.retrain.every_mode import SETTINGS
+from tests.retrain.runs import Training
 from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, WIDTH, recipe
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def runs(model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Both modes in two processes, at the same time, so that each disturbs the other's timing."""
-    folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    module = [sys.executable, "-m", "tests.retrain.both_modes", str(model), str(rows), str(tokens)]
-    processes = [
-        subprocess.Popen([*module, str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for folder in folders
-    ]
-    for process in processes:
-        out, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, out
-    return [folder / "out" for folder in folders]
-
-
-def test_equal_runs_give_equal_bytes(runs: list[Path]) -> None:
-    first, second = ({path.relative_to(run): path.read_bytes() for path in run.rglob("*.*")} for run in runs)
-    assert sorted(map(str, first)) == [
-        "embeddings/keys.npy",
-        "embeddings/vectors.npy",
-        *(f"feature_extraction/{name}" for name in sorted(FILES - {"encoder.safetensors"})),
-        *(f"fine_tuning/{name}" for name in sorted(FILES)),
-    ]
-    assert [str(path) for path in first if first[path] != second[path]] == []
-
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("every_mode")]
 
 FILES = {
+    "answers/test.parquet",
+    "answers/validation.parquet",
     "classifier.json",
     "encoder.safetensors",
-    "evaluation.json",
     "head.safetensors",
     "history.json",
-    "predictions.parquet",
+    "steps.parquet",
+}
+TUNED = sorted(set(SETTINGS) - {"feature_extraction"})
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
 }
 
 
-@pytest.mark.parametrize("mode", ["feature_extraction", "fine_tuning"])
-def test_the_files_say_all_that_is_needed_to_predict_the_same(
-    mode: str, runs: list[Path], model: Path, tokens: Path
+def test_equal_runs_give_equal_bytes(runs: list[Path]) -> None:
+    first, second = ({str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*.*")} for run in runs)
+    assert sorted(first) == sorted(
+        [
+            "embeddings/keys.npy",
+            "embeddings/vectors.npy",
+            *(f"feature_extraction/{name}" for name in FILES - {"encoder.safetensors"}),
+            *(f"{mode}/{name}" for mode in TUNED for name in FILES),
+        ]
+    )
+    assert sorted(second) == sorted(first)
+    assert [path for path in first if first[path] != second[path]] == []
+
+
+def by_hand(model: Path, folder: Path, features: Any) -> NDArray[np.float32]:
+    """The logits: the encoder is the SavedModel with the weights put in, pooling and head are NumPy."""
+    tf = start_tensorflow()
+    description = json.loads((folder / "classifier.json").read_bytes())
+    encoder = tf.saved_model.load(str(model / "encoder"))
+    weights = load_file(folder / "encoder.safetensors") if description["variables"] else {}
+    assert list(weights) == sorted(description["variables"])
+    variables = {variable.name: variable for variable in encoder.trainable_variables}
+    for name in description["variables"]:
+        variables[name].assign(weights[name])
+    outputs = encoder(features, training=False)
+    layers = description["layers"]
+    chosen = [outputs["encoder_outputs"][layer - 1] for layer in layers] if layers else [outputs["sequence_output"]]
+    parts = []
+    for tokens in chosen:
+        texts = [row[: mask.sum()] for row, mask in zip(tokens.numpy(), features["input_mask"], strict=True)]
+        if description["pooling"] in ("mean", "mean_max"):
+            parts.append(np.array([text.mean(axis=0) for text in texts]))
+        if description["pooling"] in ("max", "mean_max"):
+            parts.append(np.array([text.max(axis=0) for text in texts]))
+    x = np.concatenate(parts, axis=1)
+    assert x.shape[1] == description["width"]
+    head = load_file(folder / "head.safetensors")
+    for number in range(len(description["hidden"])):
+        x = x @ head[f"dense_{number}/kernel"] + head[f"dense_{number}/bias"]
+        x = ACTIVATIONS[description["activation"]](x)
+    logits: NDArray[np.float32] = x @ head["logits/kernel"] + head["logits/bias"]
+    return logits
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("mode", SETTINGS)
+def test_the_files_say_all_that_is_needed_to_answer_the_same(
+    mode: str, split: Any, runs: list[Path], model: Path, tokens: Path
 ) -> None:
     folder = runs[0] / mode
     description = json.loads((folder / "classifier.json").read_bytes())
-    encoder = load_encoder(model, FACTS, "mean", seed=0)
-    if mode == "fine_tuning":
-        weights = load_file(folder / "encoder.safetensors")
-        assert description["variables"] == [variable.name for variable in encoder.variables]
-        for variable in encoder.variables:
-            variable.assign(weights[variable.name])
-    assert {key: description[key] for key in ("interface", "mode", "pooling", "labels", "width", "max_length")} == {
+    settings = recipe(mode=mode, **SETTINGS[mode])
+    assert (description.pop("variables") == []) is (mode == "feature_extraction")
+    assert description == {
         "interface": "bert_encoder",
         "mode": mode,
-        "pooling": "mean",
+        "pooling": settings.pooling,
+        "layers": settings.layers,
         "labels": LABELS,
-        "width": WIDTH,
+        "width": WIDTH * (2 if mode in ("partial", "layer_extraction") else 1),
+        "hidden": settings.hidden,
+        "activation": settings.activation,
         "max_length": MAX_LENGTH,
     }
-    test = read_examples(tokens, "test")
-    x = encoder.text_vectors(test.inputs.batch(np.arange(len(test))), training=False).numpy()
-    head = load_file(folder / "head.safetensors")
-    for number in range(len(description["hidden"])):
-        x = np.maximum(x @ head[f"dense_{number}/kernel"] + head[f"dense_{number}/bias"], 0)
-    x = x @ head["logits/kernel"] + head["logits/bias"]
-    shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    examples = read_examples(tokens, split)
+    logits = by_hand(model, folder, examples.inputs.batch(np.arange(len(examples))))
 
-    predictions = pl.read_parquet(folder / "predictions.parquet")
-    schema = {"key": pl.Binary, "label": pl.Int32, "predicted": pl.Int32, "probabilities": pl.List(pl.Float32)}
-    assert predictions.schema == schema
-    keys = predictions["key"].to_list()
-    assert keys == sorted(keys)
-    order = np.argsort([key.tobytes() for key in test.keys])
-    assert predictions["label"].to_list() == test.labels[order].tolist()
-    np.testing.assert_allclose(np.array(predictions["probabilities"].to_list()), shares[order], atol=1e-4)
-    assert predictions["predicted"].to_list() == shares[order].argmax(axis=1).tolist()
+    answers = pl.read_parquet(folder / "answers" / f"{split}.parquet")
+    assert answers.schema == {"key": pl.Binary, "label": pl.Int32, "logits": pl.List(pl.Float32)}
+    keys = answers["key"].to_list()
+    order = np.argsort([key.tobytes() for key in examples.keys])
+    assert keys == sorted(keys) == [examples.keys[row].tobytes() for row in order]
+    assert answers["label"].to_list() == examples.labels[order].tolist()
+    np.testing.assert_allclose(np.array(answers["logits"].to_list()), logits[order], atol=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["feature_extraction", "fine_tuning"])
-def test_results(mode: str, runs: list[Path]) -> None:
-    folder = runs[0] / mode
-    predictions = pl.read_parquet(folder / "predictions.parquet")
-    evaluation = json.loads((folder / "evaluation.json").read_bytes())
-    assert evaluation["labels"] == LABELS
-    # Evaluating the training rows would cost fine-tuning a third of an epoch.
-    assert list(evaluation["splits"]) == [*(["train"] if mode == "feature_extraction" else []), "validation", "test"]
-    test = evaluation["splits"]["test"]
-    assert test["rows"] == predictions.height
-    assert test["accuracy"] == pytest.approx((predictions["label"] == predictions["predicted"]).mean())
-    assert test["accuracy"] > 0.5
-    assert np.sum(test["confusion_matrix"]) == predictions.height
+@pytest.mark.parametrize("mode", SETTINGS)
+def test_history_and_steps(mode: str, runs: list[Path]) -> None:
+    folder, settings = runs[0] / mode, recipe(mode=mode, **SETTINGS[mode])
     history = json.loads((folder / "history.json").read_bytes())
     assert [entry["epoch"] for entry in history] == list(range(1, len(history) + 1))
+    assert [entry["step"] for entry in history] == [8 * entry["epoch"] for entry in history]
     (best,) = (entry for entry in history if entry["best"])
-    assert best["validation_macro_f1"] == max(entry["validation_macro_f1"] for entry in history)
-    assert best["validation_loss"] == pytest.approx(evaluation["splits"]["validation"]["loss"], abs=1e-4)
-    assert not {"seconds", "time"} & {key for entry in history for key in entry}
+    assert best["validation"]["macro_f1"] == max(entry["validation"]["macro_f1"] for entry in history)
+    assert set(history[0]) == {"epoch", "step", "learning_rate", "train_loss", "validation", "best"}  # no times
+
+    steps = pl.read_parquet(folder / "steps.parquet")
+    assert steps.schema == {"step": pl.Int64, "loss": pl.Float32, "learning_rate": pl.Float32}
+    assert steps["step"].to_list() == list(range(1, 8 * len(history) + 1))
+    assert steps["learning_rate"].max() == pytest.approx(settings.learning_rate)
+    for entry in history:
+        epoch = steps[entry["step"] - 8 : entry["step"]]
+        # Seven batches of 32 rows and one of 16, wherever in the epoch it comes.
+        assert entry["train_loss"] == pytest.approx(epoch["loss"].mean(), abs=0.1)
+        assert entry["learning_rate"] == pytest.approx(epoch["learning_rate"][-1])
+
+    # The weights of the best epoch are the ones that are kept.
+    answers = pl.read_parquet(folder / "answers" / "validation.parquet")
+    logits = np.array(answers["logits"].to_list(), np.float32)
+    found = validate(logits, answers["label"].to_numpy())
+    assert found.loss == pytest.approx(best["validation"]["loss"], abs=1e-4)
+    assert found.accuracy == pytest.approx(best["validation"]["accuracy"])
+    assert found.accuracy > 0.45
 
 
 def test_the_worker_does_the_same_in_a_process_of_its_own(
     runs: list[Path], model: Path, rows: Path, tokens: Path, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    settings = recipe(epochs=3, dropout=0.3, learning_rate=5e-3)
+    mode = "feature_extraction"
+    settings = recipe(mode=mode, **SETTINGS[mode])
     embeddings = [runs[0] / "embeddings"]
     assert worker.embed(model, FACTS, tokens, settings, embeddings, tmp_path, lines.append) is None
     assert lines == ["360 distinct texts, 360 of them embedded before"]
-    facts = worker.train(model, FACTS, rows, tokens, embeddings, settings, tmp_path, lines.append)
-    assert facts.best_epoch <= facts.epochs <= 3
+    facts = worker.train(model, FACTS, rows, tokens, embeddings, settings, None, tmp_path, lines.append)
     assert isinstance(facts, ClassifierFacts)
-    assert set(facts.metrics) == {"train", "validation", "test"}
-    assert lines[-1].startswith("test: accuracy ")
-    for path in tmp_path.iterdir():
-        assert path.read_bytes() == (runs[0] / "feature_extraction" / path.name).read_bytes()
+    assert facts.best_epoch <= facts.epochs <= 3
+    assert lines[-1].startswith(f"epoch {facts.epochs}/3: ")
+    written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")}
+    assert set(map(str, written)) == FILES - {"encoder.safetensors"}
+    for path in written:
+        assert (tmp_path / path).read_bytes() == (runs[0] / mode / path).read_bytes()
+
+
+def test_equal_runs_of_a_saved_model_are_equal_too(saved_model: Path, training: Training) -> None:
+    settings = {"mode": "fine_tuning", "epochs": 1, "batch_size": 48}
+    first, again = training(saved_model, **settings), training(saved_model, **settings)
+    for path in first.folder.rglob("*.*"):
+        assert path.read_bytes() == (again.folder / path.relative_to(first.folder)).read_bytes()
 
 
 def test_class_weights_of_unknown_classes_are_refused_before_anything_is_loaded(
@@ -139,4 +177,19 @@ def test_class_weights_of_unknown_classes_are_refused_before_anything_is_loaded(
 ) -> None:
     settings = recipe(class_weights={"sport": 2.0})
     with pytest.raises(InvalidRecipe, match="'sport', which is no class"):
-        train(tmp_path / "no model", FACTS, rows, tokens, [], settings, tmp_path, print)
+        train(tmp_path / "no model", FACTS, rows, tokens, [], settings, None, tmp_path, print)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"mode": "partial", "freeze_layers": 4}, "freeze_layers"),
+        ({"mode": "layer_extraction", "layers": [9]}, "layers"),
+    ],
+)
+def test_layers_that_are_not_there_are_refused_before_anything_is_loaded(
+    changes: dict[str, Any], field: str, rows: Path, tokens: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRecipe, match=f"train.{field} names layer") as refused:
+        train(tmp_path / "no model", FACTS, rows, tokens, [], recipe(**changes), None, tmp_path, print)
+    assert refused.value.where == f"train.{field}"

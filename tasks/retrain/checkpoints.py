@@ -1,0 +1,165 @@
+"""Checkpoints of a training in the store: where a killed process goes on from."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from hubtune.errors import CorruptArtifact, StoreUnavailable
+from hubtune.progress import Say
+from hubtune.storage import Store
+from hubtune.storage.artifact import Artifact, Producer, TaskKey
+from tasks.retrain.fit import Epoch, TrainingState
+from tasks.retrain.validation import ValidationMetrics
+
+# A killed process loses at most this much, or an epoch that was shorter.
+_EVERY_SECONDS = 300.0
+# An epoch that ends sooner after the last checkpoint is not worth one: it is done again in that time.
+_LEAST_SECONDS = 10.0
+
+
+class CheckpointFacts(BaseModel):
+    """Facts of a `checkpoint` artifact. Files: `arrays.safetensors` and `state.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int
+    steps: int
+
+
+class DivergedFacts(BaseModel):
+    """Facts of a `diverged` artifact. File: `rows.npy`, positions of the batch's rows in the training split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: int
+    loss: str
+    learning_rate: float
+
+
+class Checkpoints:
+    """Keeps the last state of one training; the one before is discarded when the next is in the store.
+
+    Args:
+        store: the artifact store.
+        key: of the training: all that its result depends on. Another recipe never finds this checkpoint.
+        say: takes a line when a state could not be kept.
+        every_seconds: the longest time between two checkpoints, within an epoch too.
+        least_seconds: the shortest time between two.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        key: TaskKey,
+        say: Say,
+        every_seconds: float = _EVERY_SECONDS,
+        least_seconds: float = _LEAST_SECONDS,
+    ) -> None:
+        self._store, self._say = store, say
+        self._key = TaskKey(task=f"{key.task}.checkpoint", digest=key.digest)
+        self._every, self._least = every_seconds, least_seconds
+        self._last = time.monotonic()
+        self._kept: Artifact | None = None
+
+    def restore(self, state: TrainingState) -> bool:
+        """Put the last state that was kept into `state`.
+
+        Args:
+            state: of the same training, as it begins.
+
+        Returns:
+            False if there is none, or it is damaged: then training begins from the start.
+        """
+        from safetensors.numpy import load_file
+
+        known = self._store.recall(self._key)
+        if known is None:
+            return False
+        try:
+            folder = self._store.checkout(known["checkpoint"])
+        except CorruptArtifact as error:
+            self._say(f"the checkpoint is left out, training begins from the start: {error.what}")
+            return False
+        entry = json.loads((folder / "state.json").read_bytes())
+        history = [
+            Epoch(**{**epoch, "validation": ValidationMetrics(**epoch["validation"])}) for epoch in entry["history"]
+        ]
+        state.restore(load_file(folder / "arrays.safetensors"), entry["epoch"], history, entry["parts"])
+        self._kept = known["checkpoint"]
+        return True
+
+    def offer(self, state: TrainingState, *, epoch_ended: bool) -> None:
+        """Keep the state if the last one is old enough.
+
+        A store that is full or out of reach does not end the training: the line says so, and it is tried again.
+
+        Args:
+            state: as it is after a step.
+            epoch_ended: whether that step was the last one of an epoch.
+        """
+        since = time.monotonic() - self._last
+        if since < (self._least if epoch_ended else self._every):
+            return
+        try:
+            self._keep(state)
+        except (OSError, StoreUnavailable) as error:
+            self._say(f"no checkpoint could be kept, training goes on without: {error}")
+        self._last = time.monotonic()
+
+    def keep_batch(self, rows: npt.NDArray[np.int64], step: int, loss: float, learning_rate: float) -> str | None:
+        """Keep the batch at which the training diverged.
+
+        Args:
+            rows: int64[n], positions in the training split (row i of `train.parquet`).
+            step: the step, counted from 0.
+            loss: what it gave.
+            learning_rate: its learning rate.
+
+        Returns:
+            The address of a `diverged` artifact; None if the store could not take it.
+        """
+        producer = Producer(task=self._key.task, version=1, parameters={"training": self._key.digest})
+        facts = DivergedFacts(step=step + 1, loss=str(loss), learning_rate=learning_rate)
+        try:
+            with self._store.scratch() as folder:
+                np.save(folder / "rows.npy", rows)
+                return self._store.put("diverged", folder, producer=producer, facts=facts).uri
+        except (OSError, StoreUnavailable) as error:
+            self._say(f"the batch could not be kept: {error}")
+            return None
+
+    def discard(self) -> None:
+        """Remove the last state: the training is done, and its result in the store."""
+        known = self._kept or (self._store.recall(self._key) or {}).get("checkpoint")
+        if known is not None:
+            self._store.discard(known)
+            self._kept = None
+
+    def _keep(self, state: TrainingState) -> None:
+        producer = Producer(task=self._key.task, version=1, parameters={"training": self._key.digest})
+        facts = CheckpointFacts(epochs=state.epoch, steps=len(state.losses))
+        with self._store.scratch() as folder:
+            _write(folder, state)
+            kept = self._store.put("checkpoint", folder, producer=producer, facts=facts)
+        self._store.remember(self._key, {"checkpoint": kept})
+        if self._kept is not None and self._kept.digest != kept.digest:
+            self._store.discard(self._kept)
+        self._kept = kept
+
+
+def _write(folder: Path, state: TrainingState) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(state.arrays(), folder / "arrays.safetensors")
+    entry: dict[str, Any] = {
+        "epoch": state.epoch,
+        "parts": state.parts,
+        "history": [asdict(epoch) for epoch in state.history],
+    }
+    (folder / "state.json").write_text(json.dumps(entry), encoding="utf-8")

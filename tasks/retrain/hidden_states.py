@@ -1,0 +1,84 @@
+"""What the frozen layers of an encoder give for each text, computed once and not in every epoch."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hubtune.progress import Progress, Say
+from tasks.retrain.batches import forward_batches
+from tasks.retrain.examples import Rows, TokenIds, token_offsets, token_positions
+from tasks.retrain.forward import TOKEN_BUDGET
+from tasks.retrain.layered_encoder import LayeredEncoder
+
+# Of the memory that is free, what they may take; training needs the rest.
+_SHARE_OF_MEMORY = 0.5
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """The token vectors of n texts at one layer, one after the other in one array.
+
+    Args:
+        values: float32[tokens, width].
+        offsets: int64[n + 1]; text i is `values[offsets[i]:offsets[i + 1]]`.
+    """
+
+    values: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text."""
+        return np.diff(self.offsets)
+
+    def batch(self, rows: Rows) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int32]]:
+        """The input of `UpperLayers` for some texts, padded to the longest of them.
+
+        Args:
+            rows: int64[n], positions of the texts.
+
+        Returns:
+            `hidden` float32[n * longest, width] and `input_mask` int32[n, longest].
+        """
+        lengths = self.lengths[rows]
+        mask = np.arange(int(lengths.max(initial=1)))[None, :] < lengths[:, None]
+        hidden = np.zeros((mask.size, self.values.shape[1]), np.float32)
+        hidden[mask.reshape(-1)] = self.values[token_positions(self.offsets[rows], lengths, token_offsets(lengths))]
+        return {"hidden": hidden, "input_mask": mask.astype(np.int32)}
+
+
+def fit_into_memory(splits: list[TokenIds], width: int) -> bool:
+    """Whether the hidden states of all splits leave enough of the free memory for training."""
+    wanted = sum(len(split.values) for split in splits) * width * 4
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return wanted <= free * _SHARE_OF_MEMORY
+
+
+def compute_hidden_states(encoder: LayeredEncoder, texts: TokenIds, say: Say) -> HiddenStates:
+    """Run the frozen layers over all texts.
+
+    Args:
+        encoder: with at least one frozen group.
+        texts: token ids.
+        say: takes progress lines.
+
+    Returns:
+        Their hidden states, in the texts' order.
+    """
+    import tensorflow as tf
+
+    compute = tf.function(
+        lambda features: encoder.lower(features, None), input_signature=[encoder.signature], autograph=False
+    )
+    values = np.empty((len(texts.values), encoder.bert.config.hidden_size), np.float32)
+    progress = Progress(say, "Frozen layers", len(texts.lengths), "texts", part=(0.0, 0.0))
+    for rows in forward_batches(texts.lengths, TOKEN_BUDGET):
+        features = texts.batch(rows)
+        lengths = texts.lengths[rows]
+        places = token_positions(texts.offsets[rows], lengths, token_offsets(lengths))
+        values[places] = compute(features).numpy()[features["input_mask"].reshape(-1) > 0]
+        progress.advance(len(rows))
+    progress.finish()
+    return HiddenStates(values, texts.offsets)

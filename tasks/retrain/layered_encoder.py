@@ -1,0 +1,97 @@
+"""A BERT encoder whose layers are computed one by one: only as many as needed, frozen ones without dropout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.recipe import Pooling
+from tasks.bert import Bert
+from tasks.pooling import pool_tokens, vector_width
+from tasks.retrain.dropout import StepDropout, keep_all
+from tasks.retrain.short_gradients import use_short_gradients
+from tasks.retrain.tensorflow_setup import Tensor
+
+
+class LayeredEncoder:
+    """Token ids in, text vectors out.
+
+    Args:
+        bert: the encoder, with the layers that are needed.
+        pooling: how token vectors become a text vector.
+        layers: numbers of the layers whose vectors are taken, counted from 1; None: the last one.
+        frozen_groups: how many groups (the embeddings, then the layers) are not trained. They have no dropout: what
+            they give for a text is always the same.
+        seed: of dropout.
+    """
+
+    def __init__(
+        self, bert: Bert, pooling: Pooling, layers: Sequence[int] | None, frozen_groups: int, seed: int
+    ) -> None:
+        import tensorflow as tf
+
+        use_short_gradients(bert)
+        self.bert, self.frozen_groups = bert, frozen_groups
+        self._pooling: Pooling = pooling
+        self._layers, self._seed = list(layers) if layers else [bert.layers], seed
+        self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
+        ids = tf.TensorSpec([None, None], tf.int32)
+        self.signature = {"input_word_ids": ids, "input_mask": ids, "input_type_ids": ids}
+
+    @property
+    def groups(self) -> list[list[Any]]:
+        """See `Encoder`. The pooler belongs to it only where it is used."""
+        return self.bert.groups(pooler=self._pooling == "pooled")
+
+    def text_vectors(self, features: Tensor, step: Tensor | None) -> Tensor:
+        """See `Encoder`."""
+        return self.upper(self.lower(features, step), features["input_mask"], step)
+
+    def lower(self, features: Tensor, step: Tensor | None) -> Tensor:
+        """The embeddings and the frozen layers: float32[n * length, width]."""
+        drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
+        # Texts to classify are one segment: input_type_ids are all 0.
+        x = self.bert.embed(features["input_word_ids"], None, drop)
+        padding = self.bert.padding(features["input_mask"])
+        for number in range(self.frozen_groups - 1):
+            x = self.bert.layer(number, x, padding, keep_all)
+        return x
+
+    def upper(self, x: Tensor, mask: Tensor, step: Tensor | None) -> Tensor:
+        """The layers above the frozen ones, and pooling: float32[n, width]."""
+        import tensorflow as tf
+
+        drop = StepDropout(self._seed + 1, step) if step is not None else keep_all
+        padding = self.bert.padding(mask)
+        shape = tf.concat([tf.shape(mask), [self.bert.config.hidden_size]], 0)
+        first = max(self.frozen_groups - 1, 0)
+        taken = [tf.reshape(x, shape)] if first in self._layers else []
+        for number in range(first, max(self._layers)):
+            x = self.bert.layer(number, x, padding, drop)
+            if number + 1 in self._layers:
+                taken.append(tf.reshape(x, shape))
+        if self._pooling == "pooled":
+            return self.bert.pool(taken[0][:, 0])
+        vectors = [pool_tokens(tokens, mask, self._pooling) for tokens in taken]
+        return vectors[0] if len(vectors) == 1 else tf.concat(vectors, axis=1)
+
+
+class UpperLayers:
+    """The part of an encoder above its frozen layers: what these gave for a text goes in, text vectors come out.
+
+    Args:
+        encoder: with at least one frozen group.
+    """
+
+    def __init__(self, encoder: LayeredEncoder) -> None:
+        import tensorflow as tf
+
+        self._encoder = encoder
+        self.width = encoder.width
+        self.groups: list[list[Any]] = encoder.groups
+        self.signature = {
+            "hidden": tf.TensorSpec([None, encoder.bert.config.hidden_size], tf.float32),
+            "input_mask": tf.TensorSpec([None, None], tf.int32),
+        }
+
+    def text_vectors(self, features: Tensor, step: Tensor | None) -> Tensor:
+        """See `Encoder`."""
+        return self._encoder.upper(features["hidden"], features["input_mask"], step)

@@ -1,0 +1,73 @@
+"""On which devices a step is computed: `tf.distribute` beyond one of them."""
+
+import contextlib
+import json
+import os
+from typing import Any, Literal
+
+from hubtune.errors import InvalidRecipe
+from hubtune.progress import Say
+
+Wanted = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
+
+
+def open_strategy(wanted: Wanted, say: Say) -> Any:
+    """Set the devices up.
+
+    Args:
+        wanted: `auto` takes a cluster where TF_CONFIG describes one, a TPU where one is named, several GPUs where they
+            are there, and one device otherwise.
+        say: takes a line that says what was taken.
+
+    Returns:
+        A `tf.distribute` strategy; None for one device, which needs none.
+
+    Raises:
+        InvalidRecipe: what is wanted is not there.
+    """
+    import tensorflow as tf
+
+    workers = len(json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", []))
+    tpu = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR")
+    # Looking at the devices starts TensorFlow's runtime, which has to know of the cluster before.
+    if wanted == "multi_worker" or (wanted == "auto" and workers > 1):
+        if workers < 2:
+            raise _not_there(wanted, "TF_CONFIG names no cluster", "set TF_CONFIG on each worker, or use one_device")
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        say(f"training on {strategy.num_replicas_in_sync} devices of {workers} workers")
+        return strategy
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    chosen = wanted
+    if wanted == "auto":
+        chosen = "tpu" if tpu else "mirrored" if len(devices) > 1 else "one_device"
+    if chosen == "one_device":
+        say(f"training on one device: {devices[0].name}")
+        return None
+    if chosen == "mirrored":
+        if len(devices) < 2:
+            raise _not_there(wanted, f"there is one device, {devices[0].name}", "use one_device or auto")
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        say(f"training on {strategy.num_replicas_in_sync} devices: {', '.join(device.name for device in devices)}")
+        return strategy
+    if not tpu:
+        raise _not_there(wanted, "TPU_NAME names no TPU", "set TPU_NAME (`local` on a TPU VM), or use one_device")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu)
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    strategy = tf.distribute.TPUStrategy(resolver)
+    say(f"training on {strategy.num_replicas_in_sync} TPU cores of {tpu}")
+    return strategy
+
+
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
+    """Where variables are made: a copy on each device of the strategy."""
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def needs_static_shapes(strategy: Any) -> bool:
+    """Whether each new shape would be compiled anew, which takes a TPU half a minute."""
+    return type(strategy).__name__ in ("TPUStrategy", "TPUStrategyV2")
+
+
+def _not_there(wanted: str, found: str, remedy: str) -> InvalidRecipe:
+    return InvalidRecipe(f"train.strategy is {wanted}, and {found}", where="train.strategy", remedy=remedy)

@@ -1,0 +1,71 @@
+"""What is minimised against the formulas, written out in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tasks.retrain.loss import Loss
+from tasks.retrain.tensorflow_setup import start_tensorflow
+
+WEIGHTS = np.array([0.5, 1.0, 3.0], np.float32)
+ROWS = st.lists(
+    st.tuples(st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.integers(0, 2)), min_size=1, max_size=6
+)
+
+
+def by_hand(logits: NDArray[np.float64], truth: list[int], smoothing: float, gamma: float) -> float:
+    total = 0.0
+    for row, label in zip(logits, truth, strict=True):
+        shares = np.exp(row) / np.exp(row).sum()
+        target = [smoothing / 3 + (1 - smoothing if number == label else 0) for number in range(3)]
+        entropy = -sum(wanted * math.log(share) for wanted, share in zip(target, shares, strict=True))
+        total += WEIGHTS[label] * entropy * (1 - shares[label]) ** gamma
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_values(rows: list[tuple[list[float], int]], smoothing: float, gamma: float) -> None:
+    tf = start_tensorflow()
+    logits, truth = np.array([row for row, _ in rows]), [label for _, label in rows]
+    loss = Loss(WEIGHTS, smoothing, gamma)
+    found = loss.sum(tf.constant(logits, tf.float32), tf.constant(truth, tf.int32)).numpy()
+    assert found == pytest.approx(by_hand(logits, truth, smoothing, gamma), rel=1e-4, abs=1e-5)
+
+
+def test_rows_of_padding_do_not_count() -> None:
+    tf = start_tensorflow()
+    logits = tf.constant([[1.0, 2.0, 0.0], [9.0, 9.0, -9.0]])
+    for loss in (Loss(WEIGHTS), Loss(WEIGHTS, 0.1), Loss(WEIGHTS, 0.0, 2.0)):
+        alone = loss.sum(logits[:1], tf.constant([2])).numpy()
+        assert loss.sum(logits, tf.constant([2, -1])).numpy() == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_slopes_are_finite_where_the_classifier_is_certain(smoothing: float, gamma: float) -> None:
+    tf = start_tensorflow()
+    logits = tf.constant([[500.0, -500.0, 0.0], [-500.0, 500.0, 0.0], [0.0, 0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = Loss(WEIGHTS, smoothing, gamma).sum(logits, tf.constant([0, 0, 0]))
+    assert np.isfinite(value.numpy())
+    assert np.isfinite(tape.gradient(value, logits).numpy()).all()
+
+
+def test_focal_loss_counts_what_is_classified_well_less() -> None:
+    tf = start_tensorflow()
+    logits = tf.constant([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
+
+    def share_of_the_easy_one(gamma: float) -> float:
+        easy, hard = (
+            Loss(np.ones(3, np.float32), 0.0, gamma).sum(logits[row : row + 1], tf.constant([0])).numpy()
+            for row in (0, 1)
+        )
+        return float(easy / (easy + hard))
+
+    assert share_of_the_easy_one(2.0) < 0.1 * share_of_the_easy_one(0.0)

@@ -1,0 +1,166 @@
+"""Several devices give what one gives; what a TPU runs has fixed shapes and no strings."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from hubtune.errors import InvalidRecipe
+from tasks.retrain.encoder import load_encoder, trained_groups
+from tasks.retrain.examples import TokenIds, read_examples
+from tasks.retrain.feature_extraction import new_head
+from tasks.retrain.fine_tuning import _padded
+from tasks.retrain.loss import Loss
+from tasks.retrain.optimizer import AdamW
+from tasks.retrain.plan import Plan
+from tasks.retrain.strategy import open_strategy
+from tasks.retrain.tensorflow_setup import start_tensorflow
+from tasks.retrain.training_step import TrainingStep
+from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undropped(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model without dropout: replicas draw theirs apart from each other."""
+    folder = shutil.copytree(model, tmp_path_factory.mktemp("undropped") / "model")
+    path = folder / "architecture.json"
+    architecture = json.loads(path.read_bytes())
+    architecture["config"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    path.write_text(json.dumps(architecture), encoding="utf-8")
+    return folder
+
+
+def start(
+    devices: str, model: Path, rows: Path, tokens: Path, folder: Path, **environment: str
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.retrain.distributed", devices, model, rows, tokens, folder]
+    return subprocess.Popen(
+        list(map(str, command)),
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(*processes: subprocess.Popen[str]) -> list[str]:
+    outs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outs)
+    return outs
+
+
+@pytest.fixture(scope="module")
+def alone(undropped: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    (out,) = end(start("one_device", undropped, rows, tokens, folder))
+    assert "training on one device" in out
+    return folder
+
+
+def answers(folder: Path) -> NDArray[np.float32]:
+    return np.array(pl.read_parquet(folder / "answers" / "test.parquet")["logits"].to_list(), np.float32)
+
+
+def require_the_same(folder: Path, alone: Path) -> None:
+    for name in sorted(each.name for each in folder.iterdir()):
+        # Not the weights: where a gradient is 0 but for rounding, Adam scales the rounding up.
+        np.testing.assert_allclose(answers(folder / name), answers(alone / "whole"), atol=2e-3)
+        losses, expected = (
+            pl.read_parquet(each / "steps.parquet")["loss"] for each in (folder / name, alone / "whole")
+        )
+        np.testing.assert_allclose(losses, expected, atol=1e-3)
+
+
+def test_parts_give_what_the_whole_gives(alone: Path) -> None:
+    require_the_same(alone, alone)
+
+
+def test_two_devices_give_what_one_gives(
+    undropped: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
+) -> None:
+    (out,) = end(start("mirrored", undropped, rows, tokens, tmp_path))
+    assert "training on 2 devices: /device:CPU:0, /device:CPU:1" in out
+    require_the_same(tmp_path, alone)
+
+
+def test_two_workers_give_what_one_gives(
+    undropped: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+    workers = [
+        start(
+            "multi_worker",
+            undropped,
+            rows,
+            tokens,
+            tmp_path / str(index),
+            TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
+        )
+        for index in range(2)
+    ]
+    outs = end(*workers)
+    assert "training on 2 devices of 2 workers" in outs[0]
+    require_the_same(tmp_path / "0", alone)
+    for path in (tmp_path / "0").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "1" / path.relative_to(tmp_path / "0")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("mirrored", "there is one device"), ("multi_worker", "TF_CONFIG names no cluster"), ("tpu", "TPU_NAME")],
+)
+def test_devices_that_are_not_there_are_refused(wanted: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_tensorflow()
+    for name in ("TF_CONFIG", "TPU_NAME", "COLAB_TPU_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InvalidRecipe, match=found):
+        open_strategy(wanted, print)  # type: ignore[arg-type]
+
+
+def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(undropped: Path, tokens: Path) -> None:
+    tf = start_tensorflow()
+    train = read_examples(tokens, "train")
+    assert isinstance(train.inputs, TokenIds)
+    results = []
+    for fixed in (False, True):
+        settings = recipe(mode="fine_tuning", dropout=0)
+        encoder = load_encoder(undropped, FACTS, settings, Plan(0, None))
+        head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
+        variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
+        optimizer = AdamW(variables, settings.weight_decay)
+        step = TrainingStep(encoder, head, variables, optimizer, Loss(np.ones(len(LABELS), np.float32)))
+        rows = np.arange(29)
+        features, truth = train.inputs.batch(rows), train.labels[rows]
+        scalars = np.int64(3), np.float32(len(rows)), np.float32(1e-3)
+        if not fixed:
+            loss = step.take([(features, truth)], scalars[2], 3)
+        else:
+            features, truth = _padded(features, truth, 32, MAX_LENGTH)
+            compiled = tf.function(step.whole, jit_compile=True, autograph=False)
+            traced = compiled.get_concrete_function(features, truth, *scalars)
+            operations = traced.graph.get_operations()
+            assert len(operations) > 100
+            assert [each.name for each in operations if any(out.dtype == tf.string for out in each.outputs)] == []
+            # Their output's shape depends on values, so that no program could be compiled for them.
+            dynamic = {"Where", "Unique", "UniqueV2", "NonMaxSuppression", "DynamicPartition", "RaggedTensorToTensor"}
+            assert dynamic & {each.type for each in operations} == set()
+            assert all(tensor.shape.is_fully_defined() for tensor in traced.inputs if tensor.dtype != tf.resource)
+            loss = compiled(features, truth, *scalars).numpy()
+        results.append((loss, head.weights()["logits/kernel"], encoder.groups[1][0].numpy()))
+    (plain, *weights), (xla, *same) = results
+    assert xla == pytest.approx(plain, rel=1e-4)
+    for weight, other in zip(weights, same, strict=True):
+        np.testing.assert_allclose(other, weight, atol=2e-4)

@@ -1,0 +1,113 @@
+"""A batch in parts is the same step; and what happens when memory runs out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hubtune.errors import TrainingFailed
+from tasks.retrain.encoder import Encoder, load_encoder
+from tasks.retrain.fit import TrainingState
+from tasks.retrain.plan import Plan
+from tasks.retrain.tensorflow_setup import start_tensorflow
+from tests.retrain.runs import Tuned, tune, with_effect
+from tests.retrain.small_inputs import FACTS, recipe
+
+# More than a processor can address: no machine has it, and asking for it takes nothing.
+MORE_THAN_THERE_IS = 1 << 50
+
+
+def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
+    other = with_effect(expected.weights | expected.head.weights())
+    for name, value in with_effect(found.weights | found.head.weights()).items():
+        np.testing.assert_allclose(value, other[name], atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(48, 4), (50, 4), (16, 100)], ids=str)
+def test_parts_of_a_batch_make_the_same_steps(batch_size: int, parts: int, steady_model: Path, tokens: Path) -> None:
+    settings = {"epochs": 1, "batch_size": batch_size, "dropout": 0.0, "learning_rate": 1e-3}
+    whole = tune(steady_model, tokens, **settings)
+    divided = tune(steady_model, tokens, accumulation_steps=parts, **settings)
+    assert divided.state.parts == min(parts, batch_size)
+    assert len(divided.state.losses) == len(whole.state.losses) == -(-240 // batch_size)
+    np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
+    same_weights(divided, whole, atol=1e-5)
+
+
+def test_each_part_drops_other_units(model: Path, tokens: Path) -> None:
+    # The same rows in every part: without dropout of their own, the parts' losses would be equal.
+    settings = {"epochs": 1, "batch_size": 60, "dropout": 0.5, "learning_rate": 1e-3}
+    whole, divided = tune(model, tokens, **settings), tune(model, tokens, accumulation_steps=2, **settings)
+    again = tune(model, tokens, accumulation_steps=2, **settings)
+    assert whole.state.losses != divided.state.losses
+    assert again.state.losses == divided.state.losses
+
+
+class Hungry:
+    """An encoder that takes more memory than there is for more than a few rows of training at once.
+
+    Args:
+        encoder: what computes.
+        most: rows that memory suffices for.
+        from_step: the step from which memory is short.
+    """
+
+    def __init__(self, encoder: Encoder, most: int, from_step: int) -> None:
+        self._encoder, self._most, self._from_step = encoder, most, from_step
+        self.width, self.groups, self.signature = encoder.width, encoder.groups, encoder.signature
+
+    def text_vectors(self, features: Any, step: Any) -> Any:
+        import tensorflow as tf
+
+        vectors = self._encoder.text_vectors(features, step)
+        if step is None:
+            return vectors
+        short = tf.logical_and(tf.shape(vectors)[0] > self._most, step % (1 << 40) >= self._from_step)
+        size = tf.where(short, tf.constant(MORE_THAN_THERE_IS, tf.int64), 1)
+        return vectors * tf.reduce_min(tf.fill([size], vectors[0, 0] * 0 + 1))
+
+
+def hungry(model: Path, most: int, from_step: int = 0) -> Hungry:
+    start_tensorflow()
+    return Hungry(load_encoder(model, FACTS, recipe(), Plan(0, None)), most, from_step)
+
+
+class Record:
+    """A keeper that keeps nothing but in how many parts each step's batch was computed."""
+
+    def __init__(self) -> None:
+        self.parts: list[int] = []
+
+    def restore(self, state: TrainingState) -> bool:
+        return False
+
+    def offer(self, state: TrainingState, *, epoch_ended: bool) -> None:
+        if not epoch_ended:
+            self.parts.append(state.parts)
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_when_memory_runs_out_training_goes_on_in_parts(
+    clip_norm: float | None, steady_model: Path, tokens: Path
+) -> None:
+    settings = {"epochs": 1, "batch_size": 32, "dropout": 0.0, "learning_rate": 1e-3, "clip_norm": clip_norm}
+    record = Record()
+    halved = tune(steady_model, tokens, record, hungry(steady_model, most=10, from_step=3), **settings)
+    assert record.parts == [1, 1, 1, 4, 4, 4, 4, 4]
+    assert halved.state.parts == 4
+    assert [line for line in halved.lines if "memory" in line] == [
+        f"memory ran out: batches are computed in {parts} parts from here on; their size stays the same"
+        for parts in (2, 4)
+    ]
+    whole = tune(steady_model, tokens, **settings)
+    assert halved.state.optimizer.steps == whole.state.optimizer.steps == 8
+    np.testing.assert_allclose(halved.state.losses, whole.state.losses, atol=1e-5)
+    same_weights(halved, whole, atol=1e-5)
+
+
+def test_one_row_that_is_too_much_ends_the_training(model: Path, tokens: Path) -> None:
+    with pytest.raises(TrainingFailed, match="memory ran out in step 1, with batches of 8 rows in 8 parts") as failed:
+        tune(model, tokens, encoder=hungry(model, most=0), batch_size=8, epochs=1)
+    assert failed.value.where == "train.batch_size"
+    assert "lower train.max_length" in failed.value.remedy
