@@ -28,7 +28,9 @@ from tasks.evaluate.threshold import Threshold, binary_figures, choose_threshold
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
-def evaluate(rows: Path, classifier: Path, recipe: EvaluateRecipe, folder: Path, say: Say) -> EvaluationFacts:
+def evaluate(
+    rows: Path, classifier: Path, recipe: EvaluateRecipe, monitor: str, folder: Path, say: Say
+) -> EvaluationFacts:
     """Judge a classifier by its answers to the held-out splits.
 
     What is chosen (temperature, threshold, strength of a baseline) is chosen on the validation rows; the test rows are
@@ -38,6 +40,7 @@ def evaluate(rows: Path, classifier: Path, recipe: EvaluateRecipe, folder: Path,
         rows: a `rows` artifact.
         classifier: a `classifier` artifact that was trained on them.
         recipe: the evaluate section.
+        monitor: the validation metric that said which epoch is the best.
         folder: where the content of the `evaluation` artifact is written.
         say: takes progress lines.
 
@@ -82,7 +85,7 @@ def evaluate(rows: Path, classifier: Path, recipe: EvaluateRecipe, folder: Path,
     mistakes = confident_mistakes(answers["test"], log_probabilities["test"], labels)
     figures = draw(evaluation, answers, positive)
     history: list[dict[str, Any]] = json.loads((classifier / "history.json").read_bytes())
-    document = report(evaluation, mistakes, history, figures)
+    document = report(evaluation, mistakes, history, monitor, figures)
     _write(folder, evaluation, mistakes, markdown_page(document), html_page(document))
     test = splits["test"]
     say(f"test: accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows")

@@ -29,7 +29,7 @@ _FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "f1_at_threshold": "
 
 
 def report(
-    evaluation: Evaluation, mistakes: Sequence[Mistake], history: list[dict[str, Any]], figures: Figures
+    evaluation: Evaluation, mistakes: Sequence[Mistake], history: list[dict[str, Any]], monitor: str, figures: Figures
 ) -> Document:
     """Put the report together.
 
@@ -37,6 +37,7 @@ def report(
         evaluation: every figure.
         mistakes: the most confident ones, the surest first.
         history: the entries of the classifier's `history.json`.
+        monitor: the validation metric that said which epoch is the best.
         figures: the drawings.
 
     Returns:
@@ -52,7 +53,7 @@ def report(
         _calibration(evaluation.calibration, figures.reliability),
         _slices(evaluation.slices, evaluation.threshold is not None),
         _mistakes(mistakes, test),
-        _training(history, len(evaluation.labels)),
+        _training(history, monitor, len(evaluation.labels)),
         _method(evaluation),
     ]
     return Document("Evaluation", [Paragraph(evaluation.verdict, strong=True), _overview(evaluation)], sections)
@@ -245,8 +246,8 @@ def _mistakes(mistakes: Sequence[Mistake], test: SplitFigures) -> Section:
     )
 
 
-def _training(history: list[dict[str, Any]], classes: int) -> Section:
-    curves = Figure(learning_curves(history), "Learning curves of training and validation", wide=True)
+def _training(history: list[dict[str, Any]], monitor: str, classes: int) -> Section:
+    curves = Figure(learning_curves(history, monitor), "Learning curves of training and validation", wide=True)
     return Section("How training went", [Paragraph(diagnose(history, classes)), curves])
 
 

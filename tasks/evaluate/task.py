@@ -44,7 +44,7 @@ def evaluate_classifier(
         from tasks.evaluate.tensorboard_logs import write_tensorboard_logs
 
         with store.scratch() as folder:
-            facts = evaluate(store.checkout(rows), store.checkout(classifier), recipe, folder, say())
+            facts = evaluate(store.checkout(rows), store.checkout(classifier), recipe, train.monitor, folder, say())
             evaluation = store.put("evaluation", folder, producer=producer, inputs=inputs, facts=facts)
         with store.scratch() as folder:
             write_tensorboard_logs(store.checkout(classifier), store.checkout(rows), train_section, folder)

@@ -41,7 +41,7 @@ class Inputs:
 
     def evaluate(self, folder: Path, **recipe: Any) -> tuple[EvaluationFacts, dict[str, Any]]:
         folder.mkdir(parents=True)
-        facts = evaluate(self.rows, self.classifier, EvaluateRecipe(**recipe), folder, lambda line: None)
+        facts = evaluate(self.rows, self.classifier, EvaluateRecipe(**recipe), "macro_f1", folder, lambda line: None)
         return facts, json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 

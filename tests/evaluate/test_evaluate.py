@@ -28,7 +28,7 @@ def test_an_evaluation_holds_what_the_contract_says(tmp_path: Path) -> None:
     inputs = usual(tmp_path)
     lines: list[str] = []
     (tmp_path / "out").mkdir()
-    facts = evaluate(inputs.rows, inputs.classifier, EvaluateRecipe(), tmp_path / "out", lines.append)
+    facts = evaluate(inputs.rows, inputs.classifier, EvaluateRecipe(), "macro_f1", tmp_path / "out", lines.append)
     assert sorted(contents(tmp_path / "out")) == FILES
     figures = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert set(facts.metrics) == {"validation", "test"}
@@ -60,7 +60,7 @@ def test_two_runs_give_equal_bytes_wherever_they_run(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from schemas.recipe import EvaluateRecipe; "
         "from tasks.evaluate.evaluate import evaluate; "
         "rows, classifier, folder = map(Path, sys.argv[1:]); "
-        "evaluate(rows, classifier, EvaluateRecipe(), folder, print)"
+        "evaluate(rows, classifier, EvaluateRecipe(), 'macro_f1', folder, print)"
     )
     subprocess.run(
         [sys.executable, "-c", program, str(inputs.rows), str(inputs.classifier), str(tmp_path / "elsewhere")],
