@@ -1,12 +1,13 @@
 """Recipes from files and `--set`: what is filled in, and how each mistake is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubtune.cli.recipe_file import load_recipe
 from hubtune.errors import InvalidRecipe
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, TrainRecipe
 
 
 def _recipe(tmp_path: Path, text: str) -> Path:
@@ -31,6 +32,26 @@ def test_defaults_follow_the_mode() -> None:
     assert load_recipe(None, ["train.mode=fine_tuning", "train.epochs=7"]).train.epochs == 7
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "partial", "freeze_layers": "embeddings"},
+        {"mode": "partial", "freeze_layers": 4, "pooling": "pooled", "gradual_unfreezing": True},
+        {"mode": "layer_extraction", "layers": [3, 5], "freeze_layers": 3, "pooling": "mean_max"},
+        {"mode": "layer_extraction", "freeze_layers": "embeddings"},
+        {"mode": "fine_tuning", "gradual_unfreezing": True, "layer_decay": 0.8},
+        {"mode": "fine_tuning", "clip_norm": None, "max_length": "auto", "early_stopping_patience": None},
+    ],
+    ids=str,
+)
+def test_what_fits_the_mode_is_taken_and_survives_a_round_trip(settings: dict[str, Any]) -> None:
+    train = TrainRecipe.model_validate(settings)
+    assert {name: getattr(train, name) for name in settings} == settings
+    assert (train.epochs, train.hidden, train.dropout) == (3, [], 0.1)
+    assert TrainRecipe.model_validate(train.model_dump()) == train
+    assert TrainRecipe.model_validate_json(train.model_dump_json()) == train
+
+
 def test_a_file_and_settings_meet(tmp_path: Path) -> None:
     path = _recipe(tmp_path, "name: mine\ndata: {source: rows.csv, labels: {0: no, 1: 'yes'}}\ntrain: {epochs: 9}\n")
     with pytest.raises(InvalidRecipe):  # an unquoted `no` is a boolean in YAML, and no class name
@@ -50,6 +71,31 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
         (["trian.epochs=1"], "trian: unknown field; did you mean train?"),
         (["train.batch_size=-1", "train.dropout=2"], "train.dropout: 2 is not allowed"),
         (["train.hidden=[0]"], "train.hidden.0: 0 is not allowed"),
+        (
+            ["train.mode=fine_tuning", "train.freeze_layers=2"],
+            "freeze_layers has no meaning in mode fine_tuning; it is for partial, layer_extraction",
+        ),
+        (["train.freeze_layers=embeddings"], "freeze_layers has no meaning in mode feature_extraction"),
+        (
+            ["train.mode=partial", "train.layers=[2]"],
+            "layers has no meaning in mode partial; it is for layer_extraction",
+        ),
+        (["train.layers=[2]"], "layers has no meaning in mode feature_extraction"),
+        (["train.mode=layer_extraction", "train.pooling=pooled"], "choose another for layer_extraction"),
+        (
+            ["train.mode=layer_extraction", "train.layers=[4, 2]", "train.freeze_layers=3"],
+            "freeze_layers must not exceed the lowest of layers, 2",
+        ),
+        (["train.gradual_unfreezing=true"], "gradual_unfreezing has no meaning in mode feature_extraction"),
+        (["train.mode=partial", "train.freeze_layers=0"], "train.freeze_layers"),
+        (["train.mode=layer_extraction", "train.layers=[]"], "train.layers"),
+        (["train.mode=layer_extraction", "train.layers=[0]"], "train.layers.0: 0 is not allowed"),
+        (["train.max_length=7"], "train.max_length"),
+        (["train.max_length=automatic"], "train.max_length"),
+        (["train.layer_decay=0"], "train.layer_decay: 0 is not allowed"),
+        (["train.layer_decay=1.5"], "train.layer_decay: 1.5 is not allowed"),
+        (["train.label_smoothing=1"], "train.label_smoothing: 1 is not allowed"),
+        (["train.monitor=f1"], "train.monitor: 'f1' is not allowed"),
         (["name=Not A Name"], "name: 'Not A Name' is not allowed"),
         (["data.source=rows.csv"], "name is needed when the data is not the sample"),
         (["name=a", "data.train=a.csv"], "train and test belong together"),

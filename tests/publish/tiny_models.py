@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
     for classifier in folder.glob("*/classifier"):
         evaluation = classifier.with_name("evaluation")
         evaluation.mkdir()
-        evaluate(rows, classifier, EvaluateRecipe(), evaluation, print)
+        evaluate(rows, classifier, EvaluateRecipe(), "macro_f1", evaluation, print)
 
 
 def _bert(

@@ -221,7 +221,7 @@ def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path, mod
 
 
 def require_it_goes_on(keeping: Keeping, model: Path, tokens: Path) -> None:
-    settings = {"epochs": 1, "batch_size": 120}
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 120}
     tuned = tune(model, tokens, keeping.of(), **settings)
     alone = tune(model, tokens, **settings)
     assert tuned.state.losses == alone.state.losses
@@ -258,7 +258,7 @@ def test_a_batch_that_was_kept_names_its_rows(keeping: Keeping) -> None:
 
 
 def test_going_on_within_an_epoch_gives_the_same_weights(keeping: Keeping, model: Path, tokens: Path) -> None:
-    settings = {"epochs": 2, "batch_size": 60, "accumulation_steps": 2}
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 60, "accumulation_steps": 2}
     whole = tune(model, tokens, **settings)
     for stop in (1, 4, 6):
 

@@ -1,10 +1,13 @@
 """A head on text vectors: it learns, it keeps its best weights, it minds class weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
+from scipy.special import erf
 
 from hubtune.errors import TrainingFailed
 from tasks.retrain.class_weights import class_weights
@@ -85,6 +88,28 @@ def test_dropout_follows_from_the_seed() -> None:
     assert dropped == kernel(1, 0.5)
     assert dropped != kernel(2, 0.5)
     assert dropped != kernel(1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "by_hand"),
+    [
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("tanh", np.tanh),
+        ("gelu", lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
+    ],
+)
+def test_hidden_layers_have_the_activation_that_is_asked_for(
+    activation: str, by_hand: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> None:
+    start_tensorflow()
+    train, validation = two_clouds(200, 0.5, 1), two_clouds(50, 0.5, 2)
+    settings = recipe(activation=activation, hidden=[6, 4], epochs=2)
+    head, _ = train_head(train, validation, 2, EVEN, settings, None, print)
+    weights, x = head.weights(), validation.vectors
+    for name in ("dense_0", "dense_1"):
+        x = by_hand(x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"])
+    expected = x @ weights["logits/kernel"] + weights["logits/bias"]
+    np.testing.assert_allclose(head.logits(validation.vectors), expected, atol=1e-4)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_step_and_rate() -> None:

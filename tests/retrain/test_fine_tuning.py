@@ -32,7 +32,7 @@ def judged(tuned: Tuned, texts: Path, split: Any) -> ValidationMetrics:
 def test_it_learns_and_leaves_encoder_and_head_with_the_best_weights(
     kind: str, model: Path, tokens: Path, request: pytest.FixtureRequest
 ) -> None:
-    settings = {"learning_rate": 5e-3, "epochs": 6, "batch_size": 16}
+    settings: dict[str, Any] = {"learning_rate": 5e-3, "epochs": 6, "batch_size": 16}
     tuned = tune(request.getfixturevalue(kind), tokens, **settings)
     best = best_epoch(tuned.state.history, "macro_f1")
     assert len(tuned.state.history) == 6

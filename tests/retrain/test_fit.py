@@ -105,5 +105,5 @@ def test_the_metric_that_is_watched_decides(monitor: Monitor, best: int) -> None
 def test_of_equals_the_lowest_loss_is_the_best() -> None:
     results = [ValidationMetrics(loss, 0.5, 0.5, 0.5) for loss in (0.4, 0.3, 0.35)]
     for monitor in ("accuracy", "macro_f1", "weighted_f1", "loss"):
-        weight, _, _ = go(results, None, monitor)  # type: ignore[arg-type]
+        weight, _, _ = go(results, None, monitor)
         assert weight.numpy() == 2

@@ -1,6 +1,7 @@
 """The head first, then everything; and the lower a layer, the slower it learns."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from tests.retrain.runs import Training, Tuned, Weights, pretrained, tune
 from tests.retrain.small_inputs import LAYERS
 
 # With few rows in a batch, and as many epochs as there may be, a head learns something of so few texts.
-THOROUGH = {"batch_size": 4, "early_stopping_patience": None}
+THOROUGH: dict[str, Any] = {"batch_size": 4, "early_stopping_patience": None}
 
 
 @pytest.mark.parametrize("mode", ["fine_tuning", "partial", "layer_extraction"])
 def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training) -> None:
-    settings = {"mode": mode, "epochs": 1, "learning_rate": 1e-5, **THOROUGH}
+    settings: dict[str, Any] = {"mode": mode, "epochs": 1, "learning_rate": 1e-5, **THOROUGH}
     first, at_once = (training(model, gradual_unfreezing=head_first, **settings) for head_first in (True, False))
     # A head that knows nothing has a loss of log 3 = 1.1 or more.
     assert first.history[0]["train_loss"] < 1.05 < 1.15 < at_once.history[0]["train_loss"]
@@ -25,7 +26,7 @@ def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training)
 
 def test_the_head_that_training_starts_from_is_one_that_was_trained(model: Path, tokens: Path) -> None:
     # At a rate of next to nothing the weights stay where they started.
-    settings = {"epochs": 1, "learning_rate": 1e-12, **THOROUGH}
+    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, **THOROUGH}
     first, at_once = (tune(model, tokens, gradual_unfreezing=head_first, **settings) for head_first in (True, False))
     assert first.state.history[0].validation.accuracy > 0.5 > at_once.state.history[0].validation.accuracy
     for name, value in first.weights.items():
@@ -35,7 +36,13 @@ def test_the_head_that_training_starts_from_is_one_that_was_trained(model: Path,
 
 def test_each_layer_learns_at_a_share_of_the_rate_of_the_one_above(steady_model: Path, tokens: Path) -> None:
     # One step over all rows: Adam's first step goes as far as the learning rate says.
-    settings = {"epochs": 1, "batch_size": 240, "warmup_fraction": 0.0, "learning_rate": 1e-3, "dropout": 0.0}
+    settings: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": 240,
+        "warmup_fraction": 0.0,
+        "learning_rate": 1e-3,
+        "dropout": 0.0,
+    }
     plain = tune(steady_model, tokens, pooling="pooled", weight_decay=0.0, **settings)
     slower = tune(steady_model, tokens, pooling="pooled", weight_decay=0.0, layer_decay=0.5, **settings)
     before = pretrained(steady_model)

@@ -25,7 +25,7 @@ def features(tokens: Path) -> Any:
     """Texts of several lengths, padded to the longest."""
     inputs = read_examples(tokens, "test").inputs
     rows = np.argsort(inputs.lengths, kind="stable")[:: len(inputs.lengths) // 8]
-    batch = inputs.batch(rows)
+    batch: Any = inputs.batch(rows)
     assert len(set(batch["input_mask"].sum(axis=1))) > 3
     return batch
 

@@ -30,7 +30,7 @@ KINDS = ["model", "saved_model"]
 def test_frozen_variables_stay_bit_for_bit_and_the_others_move(
     kind: str, freeze_layers: Any, frozen: int, model: Path, tokens: Path, request: pytest.FixtureRequest
 ) -> None:
-    settings = {"freeze_layers": freeze_layers, "pooling": "pooled", "epochs": 1, "learning_rate": 1e-2}
+    settings: dict[str, Any] = {"freeze_layers": freeze_layers, "pooling": "pooled", "epochs": 1, "learning_rate": 1e-2}
     tuned = tune(request.getfixturevalue(kind), tokens, mode="partial", **settings)
     before, after = pretrained(model), tuned.weights
     assert before.keys() == after.keys()
@@ -68,7 +68,13 @@ def test_the_files_hold_what_was_trained_and_the_facts_count_it(
 def test_kept_hidden_states_give_the_same_weights(
     freeze_layers: Any, pooling: str, model: Path, training: Training
 ) -> None:
-    settings = {"mode": "partial", "freeze_layers": freeze_layers, "pooling": pooling, "epochs": 2, "hidden": [8]}
+    settings: dict[str, Any] = {
+        "mode": "partial",
+        "freeze_layers": freeze_layers,
+        "pooling": pooling,
+        "epochs": 2,
+        "hidden": [8],
+    }
     kept, computed = (training(model, keep_hidden_states=keep, **settings) for keep in (True, False))
     assert [any(line.startswith("Frozen layers") for line in run.lines) for run in (kept, computed)] == [True, False]
     for found, expected in ((kept.encoder, computed.encoder), (kept.head, computed.head)):

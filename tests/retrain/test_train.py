@@ -1,6 +1,7 @@
 """The classifier artifact: what is in it, and that equal runs in different processes give equal bytes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ FILES = {
     "steps.parquet",
 }
 TUNED = sorted(set(SETTINGS) - {"feature_extraction"})
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
     "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,

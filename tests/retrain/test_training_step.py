@@ -8,14 +8,16 @@ import pytest
 
 from hubtune.errors import TrainingFailed
 from tasks.retrain.encoder import Encoder, load_encoder
+from tasks.retrain.examples import read_examples
+from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fit import TrainingState
+from tasks.retrain.loss import Loss
+from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
+from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
-from tests.retrain.small_inputs import FACTS, recipe
-
-# More than a processor can address: no machine has it, and asking for it takes nothing.
-MORE_THAN_THERE_IS = 1 << 50
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, recipe
 
 
 def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
@@ -26,26 +28,41 @@ def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(48, 4), (50, 4), (16, 100)], ids=str)
 def test_parts_of_a_batch_make_the_same_steps(batch_size: int, parts: int, steady_model: Path, tokens: Path) -> None:
-    settings = {"epochs": 1, "batch_size": batch_size, "dropout": 0.0, "learning_rate": 1e-3}
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": batch_size, "dropout": 0.0, "learning_rate": 1e-3}
     whole = tune(steady_model, tokens, **settings)
     divided = tune(steady_model, tokens, accumulation_steps=parts, **settings)
     assert divided.state.parts == min(parts, batch_size)
     assert len(divided.state.losses) == len(whole.state.losses) == -(-240 // batch_size)
     np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
-    same_weights(divided, whole, atol=1e-5)
+    same_weights(divided, whole, atol=5e-5)
 
 
-def test_each_part_drops_other_units(model: Path, tokens: Path) -> None:
-    # The same rows in every part: without dropout of their own, the parts' losses would be equal.
-    settings = {"epochs": 1, "batch_size": 60, "dropout": 0.5, "learning_rate": 1e-3}
-    whole, divided = tune(model, tokens, **settings), tune(model, tokens, accumulation_steps=2, **settings)
-    again = tune(model, tokens, accumulation_steps=2, **settings)
-    assert whole.state.losses != divided.state.losses
-    assert again.state.losses == divided.state.losses
+@pytest.mark.parametrize("kind", ["model", "steady_model"])
+def test_each_part_drops_other_units(kind: str, tokens: Path, request: pytest.FixtureRequest) -> None:
+    start_tensorflow()
+    settings = recipe(mode="fine_tuning", dropout=0.0)
+    encoder = load_encoder(request.getfixturevalue(kind), FACTS, settings, Plan(0, None))
+    head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
+    variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
+    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), Loss(EVEN))
+    examples = read_examples(tokens, "train")
+    rows = np.arange(16)
+    part = (examples.inputs.batch(rows), examples.labels[rows])
+
+    def loss(*parts: Any, number: int = 3) -> float:
+        return float(step.take(parts, np.float32(0), number))  # at a rate of 0, so that all start from the same weights
+
+    # Twice the same rows have the mean loss of once, unless they drop other units.
+    assert loss(part, part) == loss(part, part)
+    assert (abs(loss(part, part) - loss(part)) < 1e-6) is (kind == "steady_model")
+    assert (abs(loss(part, number=4) - loss(part)) < 1e-6) is (kind == "steady_model")
 
 
 class Hungry:
-    """An encoder that takes more memory than there is for more than a few rows of training at once.
+    """An encoder for which memory runs out with more than a few rows of training at once.
+
+    The op that fails within the graph is a stand-in: where TensorFlow itself cannot allocate, it waits for ten seconds
+    before it fails with the same error.
 
     Args:
         encoder: what computes.
@@ -63,9 +80,15 @@ class Hungry:
         vectors = self._encoder.text_vectors(features, step)
         if step is None:
             return vectors
-        short = tf.logical_and(tf.shape(vectors)[0] > self._most, step % (1 << 40) >= self._from_step)
-        size = tf.where(short, tf.constant(MORE_THAN_THERE_IS, tf.int64), 1)
-        return vectors * tf.reduce_min(tf.fill([size], vectors[0, 0] * 0 + 1))
+
+        def allocate(rows: int, step: int) -> Any:
+            # Parts of a batch have numbers of their own, far above those of the steps.
+            if rows > self._most and step % (1 << 40) >= self._from_step:
+                raise MemoryError
+            return np.float32(1)
+
+        one = tf.numpy_function(allocate, [tf.shape(vectors)[0], step], tf.float32, stateful=False)
+        return vectors * tf.ensure_shape(one, [])
 
 
 def hungry(model: Path, most: int, from_step: int = 0) -> Hungry:
@@ -86,12 +109,21 @@ class Record:
         if not epoch_ended:
             self.parts.append(state.parts)
 
+    def keep_batch(self, rows: object, step: int, loss: float, learning_rate: float) -> str | None:
+        raise AssertionError(f"diverged in step {step}")
+
 
 @pytest.mark.parametrize("clip_norm", [1.0, None])
 def test_when_memory_runs_out_training_goes_on_in_parts(
     clip_norm: float | None, steady_model: Path, tokens: Path
 ) -> None:
-    settings = {"epochs": 1, "batch_size": 32, "dropout": 0.0, "learning_rate": 1e-3, "clip_norm": clip_norm}
+    settings: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": 32,
+        "dropout": 0.0,
+        "learning_rate": 1e-3,
+        "clip_norm": clip_norm,
+    }
     record = Record()
     halved = tune(steady_model, tokens, record, hungry(steady_model, most=10, from_step=3), **settings)
     assert record.parts == [1, 1, 1, 4, 4, 4, 4, 4]
@@ -103,7 +135,7 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
     whole = tune(steady_model, tokens, **settings)
     assert halved.state.optimizer.steps == whole.state.optimizer.steps == 8
     np.testing.assert_allclose(halved.state.losses, whole.state.losses, atol=1e-5)
-    same_weights(halved, whole, atol=1e-5)
+    same_weights(halved, whole, atol=5e-5)
 
 
 def test_one_row_that_is_too_much_ends_the_training(model: Path, tokens: Path) -> None:

@@ -1,6 +1,7 @@
 """Words that do not occur need no row in the table that is trained, and keep the one that they have."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_training_is_the_same_with_the_words_that_occur(
 ) -> None:
     def run(name: str) -> Run:
         (tmp_path / name).mkdir()
-        settings = {"mode": "fine_tuning", "epochs": 2, "learning_rate": 1e-3, "weight_decay": 0.0}
+        settings: dict[str, Any] = {"mode": "fine_tuning", "epochs": 2, "learning_rate": 1e-3, "weight_decay": 0.0}
         return run_training(model, *few_words, tmp_path / name, **settings)
 
     restricted = run("restricted")
@@ -79,14 +80,14 @@ def test_training_is_the_same_with_the_words_that_occur(
     for found, expected in ((restricted.encoder, whole.encoder), (restricted.head, whole.head)):
         other = with_effect(expected)
         for name, value in with_effect(found).items():
-            np.testing.assert_allclose(value, other[name], atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(value, other[name], atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
 def test_words_that_do_not_occur_keep_their_vectors(
     weight_decay: float, model: Path, few_words: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    settings = {"mode": "fine_tuning", "epochs": 1, "learning_rate": 1e-2, "weight_decay": weight_decay}
+    settings: dict[str, Any] = {"mode": "fine_tuning", "epochs": 1, "learning_rate": 1e-2, "weight_decay": weight_decay}
     run = run_training(model, *few_words, tmp_path, **settings)
     before, after = pretrained(model)[TABLE], run.encoder[TABLE]
     vocabulary = (model / "tokenizer" / "vocab.txt").read_text(encoding="utf-8").split("\n")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubtune.errors import CorruptArtifact, HubtuneError, InvalidRecipe
+from hubtune.errors import CorruptArtifact, HubtuneError, InvalidRecipe, StoreUnavailable
 from hubtune.storage import Artifact, Store, task_key
 from hubtune.storage.files import is_safe_path
 from tests.gcs_fake import GcsFake
@@ -136,6 +136,98 @@ def test_collections(place: Place) -> None:
     place.remove(f"artifacts/embeddings/{members[2].digest}/a")
     assert members[2] not in place.open().collection("embeddings/key")
     assert len(place.open().collection("embeddings/key")) == 4
+
+
+def test_what_is_discarded_is_gone_for_every_reader(place: Place) -> None:
+    store = place.open()
+    kept, artifact = put(store, {"a": b"1"}), put(store)
+    store.remember(KEY, {"model": artifact, "other": kept})
+    for member in (kept, artifact):
+        store.append("all", member)
+    assert contents(store.checkout(artifact)) == FILES
+    store.discard(artifact)
+    for reader in (store, place.open()):
+        assert not reader.is_whole(artifact)
+        assert reader.recall(KEY) is None
+        assert reader.collection("all") == [kept]
+        with pytest.raises(CorruptArtifact, match="is not in the store"):
+            reader.checkout(artifact)
+    assert not [name for name in place.names() if artifact.digest in name and name.startswith("artifacts/")]
+    assert contents(place.open().checkout(kept)) == {"a": b"1"}
+    # Made again, it is there again, and what pointed at it is right again.
+    assert put(place.open()) == artifact
+    assert place.open().recall(KEY) == {"model": artifact, "other": kept}
+    assert contents(place.open().checkout(artifact)) == FILES
+
+
+def test_what_is_gone_already_can_be_discarded(place: Place) -> None:
+    store = place.open()
+    store.discard(Artifact(kind="model", digest="0" * 64, uri=""))
+    artifact = put(store)
+    store.discard(artifact)
+    place.open().discard(artifact)
+    assert not store.is_whole(artifact)
+    with pytest.raises(CorruptArtifact, match="is no digest"):
+        store.discard(Artifact(kind="model", digest="..", uri=""))
+    with pytest.raises(HubtuneError, match="cannot name anything"):
+        store.discard(Artifact(kind="..", digest="0" * 64, uri=""))
+
+
+def test_damaged_and_half_written_artifacts_can_be_discarded(place: Place) -> None:
+    store = place.open()
+    artifact = put(store)
+    place.overwrite(f"artifacts/model/{artifact.digest}/vocab.txt", b"other")
+    place.remove(f"artifacts/model/{artifact.digest}/manifest.json")
+    store.discard(artifact)
+    assert place.names() == []
+
+
+def test_discarding_leaves_nothing_behind_in_a_folder(in_folder: Place) -> None:
+    store = in_folder.open()
+    store.discard(put(store))
+    assert [path.name for path in Path(in_folder.root, "artifacts").rglob("*")] == ["model"]
+
+
+def test_the_manifest_is_discarded_first(in_bucket: Place) -> None:
+    fake = in_bucket.fake
+    assert fake
+    store = in_bucket.open()
+    artifact = put(store)
+    left: list[list[str]] = []
+    fake.before = lambda request: left.append(fake.names()) if request.startswith("DELETE") else None
+    store.discard(artifact)
+    assert len(left) == len(FILES) + 1
+    assert [any(name.endswith("manifest.json") for name in names) for names in left] == [True, *[False] * len(FILES)]
+    assert fake.names() == []
+
+
+def test_a_bucket_that_fails_while_it_discards(in_bucket: Place) -> None:
+    fake = in_bucket.fake
+    assert fake
+    store = in_bucket.open()
+    artifact = put(store)
+    fake.fail("status", method="DELETE", each=True)
+    store.discard(artifact)
+    assert fake.names() == []
+    fake.heal()
+    put(store)
+    fake.fail("status", method="DELETE", target="vocab", times=10_000)
+    with pytest.raises(StoreUnavailable, match=r"could not delete .*vocab\.txt"):
+        store.discard(artifact)
+    fake.heal()
+    assert not store.is_whole(artifact), "what is half gone is gone for readers"
+    store.discard(artifact)
+    assert fake.names() == []
+    put(store)
+    fake.fail("lost_reply", method="DELETE", each=True)
+    store.discard(artifact)
+    assert fake.names() == []
+
+
+def test_a_folder_that_does_not_let_go(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("this is no folder")
+    with pytest.raises(StoreUnavailable, match="could not remove"):
+        Store.open(str(tmp_path / "store")).discard(Artifact(kind="model", digest="0" * 64, uri=""))
 
 
 def test_scratch_is_removed(place: Place) -> None:
