@@ -212,6 +212,17 @@ class Store:
             outputs[name] = artifact
         return outputs
 
+    def remembers(self, key: TaskKey) -> bool:
+        """Whether anything was recorded under a key, be it whole or not.
+
+        Args:
+            key: the task's key.
+
+        Returns:
+            False if `remember` was never called for it.
+        """
+        return self.backend.read(_memo_path(key)) is not None
+
     def remember(self, key: TaskKey, outputs: Mapping[str, Artifact]) -> None:
         """Record what a task gave under its key, replacing what was known before.
 

@@ -78,10 +78,14 @@ class Checkpoints:
         """
         from safetensors.numpy import load_file
 
+        if not self._store.remembers(self._key):
+            return False
         known = self._store.recall(self._key)
-        if known is None:
+        if known == {}:
             return False
         try:
+            if known is None:
+                raise CorruptArtifact("it is missing or damaged")
             folder = self._store.checkout(known["checkpoint"])
         except CorruptArtifact as error:
             self._say(f"the checkpoint is left out, training begins from the start: {error.what}")
@@ -103,12 +107,14 @@ class Checkpoints:
             state: as it is after a step.
             epoch_ended: whether that step was the last one of an epoch.
         """
+        from safetensors import SafetensorError  # which is no OSError, although a full disk raises it
+
         since = time.monotonic() - self._last
         if since < (self._least if epoch_ended else self._every):
             return
         try:
             self._keep(state)
-        except (OSError, StoreUnavailable) as error:
+        except (OSError, SafetensorError, StoreUnavailable) as error:
             self._say(f"no checkpoint could be kept, training goes on without: {error}")
         self._last = time.monotonic()
 
@@ -136,10 +142,13 @@ class Checkpoints:
 
     def discard(self) -> None:
         """Remove the last state: the training is done, and its result in the store."""
+        if not self._store.remembers(self._key):
+            return
         known = self._kept or (self._store.recall(self._key) or {}).get("checkpoint")
+        self._store.remember(self._key, {})
+        self._kept = None
         if known is not None:
             self._store.discard(known)
-            self._kept = None
 
     def _keep(self, state: TrainingState) -> None:
         producer = Producer(task=self._key.task, version=1, parameters={"training": self._key.digest})

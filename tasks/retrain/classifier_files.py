@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hubtune.errors import StoreUnavailable
 from schemas.handoff import ModelFacts, Split
 from schemas.recipe import Monitor, TrainRecipe
 from tasks.pooling import vector_width
@@ -19,11 +20,19 @@ from tasks.retrain.plan import Plan
 
 def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
     """Write `head.safetensors` and, where the encoder was trained, `encoder.safetensors`."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file(head, folder / "head.safetensors")
-    if encoder:
-        save_file(encoder, folder / "encoder.safetensors")
+    try:
+        save_file(head, folder / "head.safetensors")
+        if encoder:
+            save_file(encoder, folder / "encoder.safetensors")
+    except SafetensorError as error:  # no OSError, although a full disk raises it
+        raise StoreUnavailable(
+            f"the weights could not be written: {error}",
+            where=str(folder),
+            remedy="check that the disk has space; the last checkpoint is kept, the next run goes on from it",
+        ) from error
 
 
 def write_description(

@@ -132,7 +132,7 @@ class _TextEmbedding:
 
 def _groups(variables: list[Any]) -> list[list[Any]]:
     """Embeddings, layer by layer, and the rest with the last layer; one group if the names do not tell the layers."""
-    layer = re.compile(r"(?:^|[/_.])layer[_.]?(\d+)(?:[/_.]|$)")
+    layer = re.compile(r"(?:^|[/_.])layer[_.]*(\d+)(?:[/_.]|$)")
     numbers = [int(found[1]) if (found := layer.search(variable.name)) else None for variable in variables]
     known = sorted({number for number in numbers if number is not None})
     if not known:

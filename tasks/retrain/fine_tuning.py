@@ -147,9 +147,10 @@ def _take_step(
             return step_taker.take(parts, state.rates[step], step)
         except tf.errors.ResourceExhaustedError as error:
             if state.optimizer.steps != before or pad is not None or state.parts >= len(rows):
+                told = [line.strip() for line in str(error).splitlines() if "OOM" in line or "memory" in line]
                 raise TrainingFailed(
-                    f"memory ran out in step {before + 1}, with batches of {len(rows)} rows in {len(pieces)} parts: "
-                    f"{str(error).splitlines()[0]}",
+                    f"memory ran out in step {before + 1}, with a batch of {len(rows)} rows in {len(pieces)} parts"
+                    + (f": {told[0]}" if told else ""),
                     where="train.batch_size",
                     remedy="give the worker more memory, or lower train.max_length or train.batch_size",
                 ) from error

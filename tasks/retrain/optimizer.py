@@ -79,32 +79,34 @@ class AdamW:
 
         dense = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
-        scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
-        step = _read(self._step) + 1
-        tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
-        beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
-        slots = zip(self._trained, dense, self._first, self._second, self._decayed, self._rates, strict=True)
-        for variable, gradient, first, second, decayed, share in slots:
-            if gradient is None:
-                continue
-            rate = learning_rate * share
-            if decayed and self._weight_decay:
-                shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
-                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=first.handle,
-                v=second.handle,
-                beta1_power=beta_1_power,
-                beta2_power=beta_2_power,
-                lr=rate,
-                beta1=BETA_1,
-                beta2=BETA_2,
-                # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this makes
-                # it the first form.
-                epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
-                grad=gradient if self._clip_norm is None else gradient * scale,
-            )
+        # Nothing is written before all gradients are there: where memory runs out, the step did not happen.
+        with tf.control_dependencies([norm]):
+            scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
+            step = _read(self._step) + 1
+            tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
+            beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
+            slots = zip(self._trained, dense, self._first, self._second, self._decayed, self._rates, strict=True)
+            for variable, gradient, first, second, decayed, share in slots:
+                if gradient is None:
+                    continue
+                rate = learning_rate * share
+                if decayed and self._weight_decay:
+                    shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
+                    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
+                tf.raw_ops.ResourceApplyAdam(
+                    var=variable.handle,
+                    m=first.handle,
+                    v=second.handle,
+                    beta1_power=beta_1_power,
+                    beta2_power=beta_2_power,
+                    lr=rate,
+                    beta1=BETA_1,
+                    beta2=BETA_2,
+                    # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this
+                    # makes it the first form.
+                    epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
+                    grad=gradient if self._clip_norm is None else gradient * scale,
+                )
         return norm
 
 

@@ -72,4 +72,4 @@ def _length_that_suits(tokenizer: WordPieceTokenizer, texts: list[str], most: in
         for start in range(0, len(texts), _CHUNK)
         for ids in tokenizer.encode(texts[start : start + _CHUNK], most)
     ]
-    return max(_SHORTEST, int(np.quantile(lengths, _SHARE, method="higher"))) if lengths else most
+    return max(_SHORTEST, int(np.quantile(lengths, _SHARE, method="inverted_cdf"))) if lengths else most

@@ -300,7 +300,13 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     def start(last: int) -> subprocess.Popen[str]:
         command: list[Any] = [sys.executable, "-m", "tests.retrain.every_mode", model, rows, tokens, tmp_path]
         command += [tmp_path / "store", mode, last]
-        return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"TMPDIR": str(tmp_path)},  # a killed process leaves TensorFlow's temporary files behind
+        )
 
     killed = start(last)
     assert killed.stdout is not None

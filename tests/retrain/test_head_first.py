@@ -9,6 +9,8 @@ import pytest
 from tests.retrain.runs import Training, Tuned, Weights, pretrained, tune
 from tests.retrain.small_inputs import LAYERS
 
+pytestmark = pytest.mark.slow
+
 # With few rows in a batch, and as many epochs as there may be, a head learns something of so few texts.
 THOROUGH: dict[str, Any] = {"batch_size": 4, "early_stopping_patience": None}
 

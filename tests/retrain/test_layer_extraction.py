@@ -16,6 +16,8 @@ from tests.retrain.graphs import count, traced_step
 from tests.retrain.runs import Training, pretrained
 from tests.retrain.small_inputs import FACTS, LABELS, LAYERS, WIDTH, recipe
 
+pytestmark = pytest.mark.slow
+
 CHOICES = [([1], 1), ([2], 2), ([3], 3), ([1, 2], 2), ([1, 3], 3)]
 
 
@@ -59,7 +61,8 @@ def test_layers_below_can_be_frozen_too(layers: list[int], freeze_layers: Any, m
     frozen = 0 if freeze_layers == "embeddings" else freeze_layers
     expected = [name for name in pretrained(model) if _layer(name) in range(frozen, max(layers))]
     for run in (kept, computed):
-        assert run.description["variables"] == list(run.encoder) == expected
+        assert run.description["variables"] == expected
+        assert set(run.encoder) == set(expected)
         assert run.head["logits/kernel"].shape[0] == len(layers) * WIDTH
     np.testing.assert_allclose(kept.steps["loss"], computed.steps["loss"], atol=2e-5)
 

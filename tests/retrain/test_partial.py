@@ -20,6 +20,8 @@ from tests.retrain.graphs import count, traced_step
 from tests.retrain.runs import Training, pretrained, tune, with_effect
 from tests.retrain.small_inputs import FACTS, LAYERS, WIDTH, recipe
 
+pytestmark = pytest.mark.slow
+
 # What `freeze_layers` says, and how many groups (the embeddings, then the layers) it leaves as they are.
 FROZEN = [("embeddings", 1), (1, 2), (2, 3), (LAYERS, LAYERS + 1), (None, 2)]
 KINDS = ["model", "saved_model"]

@@ -19,6 +19,8 @@ from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, recipe
 
+pytestmark = pytest.mark.slow
+
 
 def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
     other = with_effect(expected.weights | expected.head.weights())
@@ -139,7 +141,7 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
 
 
 def test_one_row_that_is_too_much_ends_the_training(model: Path, tokens: Path) -> None:
-    with pytest.raises(TrainingFailed, match="memory ran out in step 1, with batches of 8 rows in 8 parts") as failed:
+    with pytest.raises(TrainingFailed, match="memory ran out in step 1, with a batch of 8 rows in 8 parts") as failed:
         tune(model, tokens, encoder=hungry(model, most=0), batch_size=8, epochs=1)
     assert failed.value.where == "train.batch_size"
     assert "lower train.max_length" in failed.value.remedy
