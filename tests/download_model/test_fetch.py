@@ -81,8 +81,10 @@ def test_an_archive_and_a_folder_give_the_same(tiny_hub: Path, tmp_path: Path) -
     packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz", inside="bert/")
     recipe = ModelRecipe(source=str(tmp_path / "encoder.tar.gz"), preprocessor=str(tiny_hub / "preprocessor"))
     model = fetched(recipe, tmp_path / "model")
-    assert files(model.folder) == files(tiny_hub)
-    assert all((model.folder / name).read_bytes() == (tiny_hub / name).read_bytes() for name in files(tiny_hub))
+    # How the encoder was built is known of those that were converted here, not of those that arrive as a SavedModel.
+    expected = [name for name in files(tiny_hub) if name != "architecture.json"]
+    assert files(model.folder) == expected
+    assert all((model.folder / name).read_bytes() == (tiny_hub / name).read_bytes() for name in expected)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_it_holds_the_files_of_a_model_artifact(starter_model: Fetched) -> None:
     found = contents(starter_model.folder)
     variables = ("variables/variables.data-00000-of-00001", "variables/variables.index")
     assert set(found) == {
+        "architecture.json",
         *(f"encoder/{name}" for name in ("saved_model.pb", *variables)),
         *(f"preprocessor/{name}" for name in ("saved_model.pb", "assets/vocab.txt", *variables)),
         "tokenizer/vocab.txt",
@@ -72,7 +73,7 @@ def test_its_fingerprint_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source_fingerprint(RECIPE) == {
         "model": {
             "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            "converter": 1,
+            "converter": 2,
             "tokenizers": tokenizers.__version__,
         }
     }
