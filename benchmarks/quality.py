@@ -27,13 +27,16 @@ def main() -> None:
     """Run every recipe in every mode and print a row for each."""
     parser = argparse.ArgumentParser(description="Quality and time of the example recipes.")
     parser.add_argument("data", type=Path)
-    parser.add_argument("recipes", nargs="*", choices=[*FOLDERS, []], default=list(FOLDERS))
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(FOLDERS)}; default: all")
     parser.add_argument("--mode", action="append", choices=["feature_extraction", "fine_tuning"])
     arguments = parser.parse_args()
+    for recipe in arguments.recipes:
+        if recipe not in FOLDERS:
+            parser.error(f"there is no recipe {recipe!r}; choose from {', '.join(FOLDERS)}")
     print("| recipe | mode | test rows | accuracy | macro-F1 | embed (s) | train (s) | run (s) | load |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for mode in arguments.mode or ["feature_extraction", "fine_tuning"]:
-        for recipe in arguments.recipes:
+        for recipe in arguments.recipes or FOLDERS:
             print(_row(recipe, mode, (arguments.data / FOLDERS[recipe]).resolve()), flush=True)
 
 
