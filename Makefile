@@ -26,9 +26,9 @@ help: ## list the commands
 retrain: setup ## retrain and publish: the default recipe, or RECIPE=file.yaml, and ARGS="--set train.epochs=2"
 	$(BIN)/hubtune retrain $(RECIPE) $(ARGS)
 
-# One process for the runs of the whole road, one for everything else.
+# tests/conftest.py says which tests share a process, and in which order they start.
 test: setup ## run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## format check, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -42,9 +42,10 @@ format: setup ## format the code and mend what the linter can mend
 
 setup: .venv/.ready ## make the environment of requirements.lock in .venv
 
+# Compiled here once: containers often forbid Python to write bytecode, and TensorFlow then takes 18 s to import, not 7.
 .venv/.ready: requirements.lock pyproject.toml $(UV)
 	[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$(PYTHON)" .venv
-	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	touch $@
 

@@ -84,7 +84,9 @@ def choose_threshold(scores: NDArray[np.float64], belongs: NDArray[np.bool_], me
         The threshold; scores of at least this much are positive.
     """
     distinct = np.concatenate([[0.0], np.unique(scores), [1.0]])
-    candidates = np.append((distinct[:-1] + distinct[1:]) / 2, 0.5)
+    lower, upper = distinct[:-1], distinct[1:]
+    # Between neighbouring floats there is no middle: it is rounded to one of them, and the lower would not part them.
+    candidates = np.append(np.where((lower + upper) / 2 > lower, (lower + upper) / 2, upper), 0.5)
     reached = metric_at(candidates, scores, belongs, metric)
     # Rounding must not decide between candidates that are equally good.
     best = candidates[reached >= reached.max() - 1e-12]

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -26,6 +26,8 @@ ROWS = st.lists(st.tuples(SCORES, st.booleans()), min_size=1, max_size=40)
 
 @settings(deadline=None, max_examples=200)
 @given(ROWS, st.sampled_from(METRICS))
+@example([(0.0, False), (5e-324, True)], "f1")
+@example([(0.5, False), (float(np.nextafter(0.5, 1)), True)], "mcc")
 def test_no_other_threshold_is_better(rows: list[tuple[float, bool]], metric: Metric) -> None:
     scores = np.array([score for score, _ in rows])
     belongs = np.array([truth for _, truth in rows])

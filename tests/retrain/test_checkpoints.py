@@ -290,7 +290,6 @@ KILLED = [("feature_extraction", 8), ("fine_tuning", 12), ("partial", 13)]
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("every_mode")
 @pytest.mark.parametrize(("mode", "last"), KILLED)
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     mode: str, last: int, runs: list[Path], model: Path, rows: Path, tokens: Path, tmp_path: Path

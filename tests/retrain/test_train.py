@@ -23,7 +23,7 @@ from tests.retrain.every_mode import SETTINGS
 from tests.retrain.runs import Training
 from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, WIDTH, recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("every_mode")]
+pytestmark = pytest.mark.slow
 
 FILES = {
     "answers/test.parquet",

@@ -8,7 +8,7 @@ import pytest
 from tests.gcs_fake import GcsFake
 from tests.road.conftest import Road, digests, states
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]
+pytestmark = pytest.mark.slow
 
 Finished = tuple[Road, dict[str, Any]]
 

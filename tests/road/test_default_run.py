@@ -10,7 +10,7 @@ import pytest
 
 from tests.road.conftest import Road, digests, states
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]
+pytestmark = pytest.mark.slow
 
 TASKS = [
     "Download model",

@@ -24,7 +24,6 @@ def test_every_key_is_known() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("road")
 def test_every_deployment_registers(prefect_server: dict[str, str]) -> None:
     def prefect(*arguments: str) -> str:
         result = subprocess.run(

@@ -43,7 +43,6 @@ print(json.dumps(tries))
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("road")
 def test_only_what_another_try_can_mend_is_tried_again(prefect_server: dict[str, str]) -> None:
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM % list(TRIES)],
