@@ -52,6 +52,18 @@ _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
     "partial": _TUNED,
     "layer_extraction": _TUNED,
 }
+# Fields that some modes have no use for. There they are refused: ignored, they would seem to have had an effect.
+_TRAINS_ENCODER = ("fine_tuning", "partial", "layer_extraction")
+_MEANT_FOR: dict[str, tuple[str, ...]] = {
+    "freeze_layers": ("partial", "layer_extraction"),
+    "keep_hidden_states": ("partial", "layer_extraction"),
+    "layers": ("layer_extraction",),
+    "gradual_unfreezing": _TRAINS_ENCODER,
+    "layer_decay": _TRAINS_ENCODER,
+    "accumulation_steps": _TRAINS_ENCODER,
+    "strategy": _TRAINS_ENCODER,
+    "precision": _TRAINS_ENCODER,
+}
 
 
 class _Section(BaseModel):
@@ -269,6 +281,12 @@ class TrainRecipe(_Section):
         title="Devices",
         description="What the encoder is trained on; `auto` takes a cluster, a TPU or several GPUs if there are any.",
     )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Precision",
+        description="What the encoder's layers are computed in while training; `auto` takes 16 bits where the device "
+        "is faster with them. Weights and answers stay in float32.",
+    )
     monitor: Monitor = Field(
         "macro_f1", title="Watched metric", description="The validation metric that says which epoch is the best."
     )
@@ -284,12 +302,8 @@ class TrainRecipe(_Section):
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Self:
-        for field, modes in (
-            ("freeze_layers", ("partial", "layer_extraction")),
-            ("layers", ("layer_extraction",)),
-            ("gradual_unfreezing", ("fine_tuning", "partial", "layer_extraction")),
-        ):
-            if getattr(self, field) and self.mode not in modes:
+        for field, modes in _MEANT_FOR.items():
+            if getattr(self, field) != TrainRecipe.model_fields[field].default and self.mode not in modes:
                 raise ValueError(f"{field} has no meaning in mode {self.mode}; it is for {', '.join(modes)}")
         if self.mode == "layer_extraction" and self.pooling == "pooled":
             raise ValueError("pooling `pooled` is computed from the last layer; choose another for layer_extraction")

@@ -48,7 +48,8 @@ class BertConfig(BaseModel):
 class Bert:
     """The encoder's variables and what is computed from them.
 
-    Within it, the vectors of all tokens of a batch stand one below the other: float32[n * length, width].
+    Within it, the vectors of all tokens of a batch stand one below the other: float32[n * length, width]. A layer that
+    is given vectors in 16 bits computes in 16 bits, but for softmax and normalisation; the variables stay float32.
 
     Args:
         config: the architecture.
@@ -147,12 +148,12 @@ class Bert:
 
         Args:
             number: of the layer, from 0.
-            x: float32[n * length, width].
+            x: [n * length, width], float32 or a type of 16 bits.
             padding: of the batch, from `padding`.
             drop: dropout.
 
         Returns:
-            float32[n * length, width].
+            A tensor like x.
         """
         import tensorflow as tf
 
@@ -165,8 +166,8 @@ class Bert:
         projected = self._dense(f"{name}/self_attention/query_key_value", x)
         split = tf.reshape(projected, [batch, length, 3, heads, head_width])
         query, key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
-        scores = tf.matmul(query * head_width**-0.5, key, transpose_b=True) + padding
-        share = drop(tf.nn.softmax(scores), config.attention_probs_dropout_prob)
+        scores = tf.cast(tf.matmul(query * head_width**-0.5, key, transpose_b=True), tf.float32) + padding
+        share = drop(tf.cast(tf.nn.softmax(scores), x.dtype), config.attention_probs_dropout_prob)
         attended = tf.reshape(tf.transpose(tf.matmul(share, value), [0, 2, 1, 3]), [batch * length, width])
         attended = self._dense(f"{name}/self_attention/output", attended)
         x = self._layer_norm(f"{name}/self_attention_layer_norm", x + drop(attended, config.hidden_dropout_prob))
@@ -182,13 +183,15 @@ class Bert:
     def _dense(self, name: str, x: Tensor) -> Tensor:
         import tensorflow as tf
 
-        return tf.nn.bias_add(tf.matmul(x, self._by_name[f"{name}/kernel"]), self._by_name[f"{name}/bias"])
+        kernel, bias = (tf.cast(self._by_name[f"{name}/{part}"], x.dtype) for part in ("kernel", "bias"))
+        return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
     def _layer_norm(self, name: str, x: Tensor) -> Tensor:
         import tensorflow as tf
 
-        gamma, beta = self._by_name[f"{name}/gamma"], self._by_name[f"{name}/beta"]
-        return self.normalise(x, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta), self.config.layer_norm_eps)
+        gamma, beta = (tf.convert_to_tensor(self._by_name[f"{name}/{part}"]) for part in ("gamma", "beta"))
+        normal = self.normalise(tf.cast(x, tf.float32), gamma, beta, self.config.layer_norm_eps)
+        return tf.cast(normal, x.dtype)
 
 
 def weights_from_hugging_face(

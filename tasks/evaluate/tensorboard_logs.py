@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from hubtune.errors import CorruptArtifact
 from tasks.evaluate.learning_curves import diagnose
+from tasks.markdown import table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -200,17 +201,17 @@ def _figures(
 
 
 def _table(rows: "pl.DataFrame", labels: Sequence[str]) -> str:
-    lines = ["| Text | Truth | Prediction | Probability |", "| --- | --- | --- | ---: |"]
+    shown = []
     for row in rows.iter_rows(named=True):
         text = " ".join(row["text"].split())
         cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-        cells = [*map(_escaped, (cut, labels[row["label"]], labels[row["predicted"]])), f"{row['probability']:.3f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        words = map(_escaped, (cut, labels[row["label"]], labels[row["predicted"]]))
+        shown.append([*words, f"{row['probability']:.3f}"])
+    return table(["Text", "Truth", "Prediction", "Probability"], shown, right=(3,))
 
 
 def _escaped(text: str) -> str:
-    """A text as Markdown that shows it as it is: whatever could be formatting is written as an entity."""
+    """A text as TensorBoard's Markdown, which knows fewer escapes: whatever could be formatting becomes an entity."""
     plain = " ,;?'\"…"
     return "".join(
         character if character.isalnum() or character in plain or character > "\x7f" else f"&#{ord(character)};"

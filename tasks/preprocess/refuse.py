@@ -7,7 +7,7 @@ import polars as pl
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
 from schemas.handoff import SPLITS
 from schemas.rows import QUARANTINE_REASONS, Reason
-from tasks.preprocess.markdown import visible
+from tasks.preprocess.visible import visible
 
 # Classes that a message lists; a label column named by mistake can hold thousands.
 _LISTED_CLASSES = 20

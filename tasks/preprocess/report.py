@@ -11,8 +11,8 @@ from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE
 from schemas.handoff import SPLITS
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason
-from tasks.preprocess.markdown import visible
 from tasks.preprocess.report_page import page
+from tasks.preprocess.visible import visible
 
 # Up to this many rows, each is listed; of more, the first few of each kind.
 LISTED_IN_FULL = 100

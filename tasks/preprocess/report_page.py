@@ -5,7 +5,8 @@ from typing import Any
 
 from schemas.handoff import SPLITS
 from schemas.rows import Reason
-from tasks.preprocess.markdown import escaped, table, visible
+from tasks.markdown import escaped, table
+from tasks.preprocess.visible import visible
 
 
 def page(report: Mapping[str, Any]) -> str:

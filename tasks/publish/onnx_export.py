@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OPSET = 17
 """Known to work with tf2onnx 1.17, and read by every ONNX Runtime since 1.12 (2022)."""
 
+_INPUTS = ("input_ids", "attention_mask")
 # Constants from this size on are weights. Smaller ones stay in the graph, where the conversion needs their values:
 # shapes, axes, bounds of slices.
 _BYTES_OF_A_WEIGHT = 1024
@@ -35,7 +36,7 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
     import onnx
     import tensorflow as tf
 
-    ids = [tf.TensorSpec([None, None], tf.int64, name=name) for name in ("input_ids", "attention_mask")]
+    ids = [tf.TensorSpec([None, None], tf.int64, name=name) for name in _INPUTS]
 
     @tf.function(input_signature=ids, autograph=False)
     def answer(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -45,8 +46,7 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
     try:
         converted = _convert(answer.get_concrete_function())
         inputs = [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"])
-            for name in ("input_ids", "attention_mask")
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"]) for name in _INPUTS
         ]
         shape: list[str | int | None] = ["batch", len(classifier.trained.labels)]
         output = onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)
@@ -67,17 +67,20 @@ def _convert(function: Any) -> "onnx.ModelProto":
     # tf2onnx.convert.from_function does the same in one call, but it only logs what it cannot convert and returns an
     # invalid model, repairs the graph after optimizers that failed, and carries all weights through some forty copies
     # of the graph: 23 s for a model of 90 MB. Here the weights are inputs until the graph is done.
+    # Nor is convert_variables_to_constants_v2 called: 5 of its 6 s make a function of the graph, which nobody needs.
     import tensorflow as tf
     from onnx import numpy_helper
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+    from tensorflow.python.framework import convert_to_constants
     from tf2onnx import optimizer, tf_loader
     from tf2onnx.tfonnx import process_tf_graph
 
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
-    outputs = [tensor.name for tensor in frozen.outputs]
-    graph_def = frozen.graph.as_graph_def()
+    variables = convert_to_constants._FunctionConverterDataInEager(
+        func=function, lower_control_flow=False, aggressive_inlining=True
+    )
+    graph_def, _ = convert_to_constants._replace_variables_by_constants(variables)
+    outputs = [tensor.name for tensor in function.outputs]
     weights = _take_out_weights(graph_def)
-    inputs = [*(tensor.name for tensor in frozen.inputs), *weights]
+    inputs = [*(f"{name}:0" for name in _INPUTS), *weights]
     with tf.Graph().as_default():
         graph_def = tf_loader.tf_optimize(inputs, outputs, graph_def)
     with tf.Graph().as_default() as graph:

@@ -12,6 +12,7 @@ from tasks.bert import Bert, read_weights
 from tasks.pooling import text_vector, vector_width
 from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.plan import Plan
+from tasks.retrain.precision import Precision
 from tasks.retrain.seeded_model import load_seeded
 from tasks.retrain.tensorflow_setup import Tensor
 
@@ -34,7 +35,9 @@ class Encoder(Protocol):
         ...
 
 
-def load_encoder(model: Path, facts: ModelFacts, recipe: TrainRecipe, plan: Plan) -> Encoder:
+def load_encoder(
+    model: Path, facts: ModelFacts, recipe: TrainRecipe, plan: Plan, precision: Precision = "float32"
+) -> Encoder:
     """Load the pretrained model of a `model` artifact.
 
     Args:
@@ -42,6 +45,7 @@ def load_encoder(model: Path, facts: ModelFacts, recipe: TrainRecipe, plan: Plan
         facts: its facts.
         recipe: pooling and seed.
         plan: the layers that are taken and the ones that stay frozen.
+        precision: what its layers are computed in while training; float32 where they are not known one by one.
 
     Returns:
         The encoder.
@@ -57,7 +61,7 @@ def load_encoder(model: Path, facts: ModelFacts, recipe: TrainRecipe, plan: Plan
     if known is not None:
         config, weights = known
         bert = Bert(config, weights, max(plan.layers) if plan.layers else None)
-        return LayeredEncoder(bert, recipe.pooling, plan.layers, plan.frozen_groups, recipe.seed)
+        return LayeredEncoder(bert, recipe.pooling, plan.layers, plan.frozen_groups, recipe.seed, precision)
     if plan.layers:
         raise UnsupportedModel(
             "the encoder is a SavedModel in one piece: the layers above the one that is taken would be computed too",

@@ -92,16 +92,7 @@ def train_head(
     def validate() -> ValidationMetrics:
         return compare(head.logits(held_out).numpy(), validation.labels)
 
-    fit(
-        state,
-        run_epoch,
-        validate,
-        epochs=recipe.epochs,
-        patience=recipe.early_stopping_patience,
-        monitor=recipe.monitor,
-        keeper=keeper,
-        say=say,
-    )
+    fit(state, run_epoch, validate, recipe, keeper, say)
     head.standardise_input(mean, scale)
     return head, state
 

@@ -18,6 +18,7 @@ from tasks.retrain.forward import forward
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
+from tasks.retrain.precision import LossScale, Precision
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
@@ -41,6 +42,7 @@ def fine_tune(
     keeper: Keeper | None,
     say: Say,
     strategy: Any = None,
+    precision: Precision = "float32",
 ) -> tuple[Head, TrainingState]:
     """Train groups of an encoder's variables, and a head, on labelled texts.
 
@@ -55,6 +57,7 @@ def fine_tune(
         keeper: keeps the state now and then; None: it is not kept.
         say: takes progress lines.
         strategy: the devices, in whose scope the encoder was loaded; None: one.
+        precision: what the encoder's layers are computed in.
 
     Returns:
         The head with its best weights, and the state at the end.
@@ -70,7 +73,9 @@ def fine_tune(
     if recipe.gradual_unfreezing:
         _train_head_first(head, encoder, train, validation, classes, loss, recipe, say)
     variables = [*(variable for group in groups for variable in group), *head.variables]
-    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, _rates(groups, head, recipe.layer_decay))
+    scale = LossScale() if precision == "float16" else None
+    shares = _rates(groups, head, recipe.layer_decay)
+    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale)
     step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy)
     pad = _fixed_size(recipe, step_taker.replicas) if needs_static_shapes(strategy) else None
     compute_logits = compile_logits(encoder, head)
@@ -101,16 +106,7 @@ def fine_tune(
             validation[1],
         )
 
-    fit(
-        state,
-        run_epoch,
-        validate,
-        epochs=recipe.epochs,
-        patience=recipe.early_stopping_patience,
-        monitor=recipe.monitor,
-        keeper=keeper,
-        say=say,
-    )
+    fit(state, run_epoch, validate, recipe, keeper, say)
     return head, state
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hubtune.errors import TrainingFailed
 from hubtune.progress import ProgressLine, Say
-from schemas.recipe import Monitor
+from schemas.recipe import Monitor, TrainRecipe
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.validation import ValidationMetrics
 
@@ -100,10 +100,7 @@ def fit(
     state: TrainingState,
     run_epoch: Callable[[], tuple[float, float]],
     validate: Callable[[], ValidationMetrics],
-    *,
-    epochs: int,
-    patience: int | None,
-    monitor: Monitor,
+    recipe: TrainRecipe,
     keeper: Keeper | None,
     say: Say,
 ) -> None:
@@ -113,15 +110,16 @@ def fit(
         state: what is trained; its history has an entry for each epoch at the end.
         run_epoch: trains what is left of the epoch `state.epoch` and returns its mean loss and its last learning rate.
         validate: evaluates the weights as they are on the validation split.
-        epochs: the most epochs.
-        patience: stop after this many epochs in a row without a better one; None: never.
-        monitor: the validation metric that says which epoch is better.
+        recipe: a complete train section: how many epochs at most, after how many without a better one to stop, and the
+            metric that says which one is better.
         keeper: keeps the state after each epoch; None: it is not kept.
         say: takes a line for each epoch.
 
     Raises:
         TrainingFailed: the validation loss is not a number.
     """
+    epochs, patience, monitor = recipe.epochs, recipe.early_stopping_patience, recipe.monitor
+    assert epochs is not None  # complete
     if keeper is not None and keeper.restore(state):
         say(f"going on from a checkpoint: {state.epoch} epochs and {len(state.losses):,} steps were done before")
     else:

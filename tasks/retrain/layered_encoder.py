@@ -7,6 +7,7 @@ from schemas.recipe import Pooling
 from tasks.bert import Bert
 from tasks.pooling import pool_tokens, vector_width
 from tasks.retrain.dropout import StepDropout, keep_all
+from tasks.retrain.precision import Precision
 from tasks.retrain.short_gradients import use_short_gradients
 from tasks.retrain.tensorflow_setup import Tensor
 
@@ -21,16 +22,24 @@ class LayeredEncoder:
         frozen_groups: how many groups (the embeddings, then the layers) are not trained. They have no dropout: what
             they give for a text is always the same.
         seed: of dropout.
+        precision: what the layers are computed in while training.
     """
 
     def __init__(
-        self, bert: Bert, pooling: Pooling, layers: Sequence[int] | None, frozen_groups: int, seed: int
+        self,
+        bert: Bert,
+        pooling: Pooling,
+        layers: Sequence[int] | None,
+        frozen_groups: int,
+        seed: int,
+        precision: Precision = "float32",
     ) -> None:
         import tensorflow as tf
 
         use_short_gradients(bert)
         self.bert, self.frozen_groups = bert, frozen_groups
         self._pooling: Pooling = pooling
+        self._precision = precision
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
         self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
         ids = tf.TensorSpec([None, None], tf.int32)
@@ -46,10 +55,10 @@ class LayeredEncoder:
         return self.upper(self.lower(features, step), features["input_mask"], step)
 
     def lower(self, features: Tensor, step: Tensor | None) -> Tensor:
-        """The embeddings and the frozen layers: float32[n * length, width]."""
+        """The embeddings and the frozen layers: [n * length, width]."""
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
         # Texts to classify are one segment: input_type_ids are all 0.
-        x = self.bert.embed(features["input_word_ids"], None, drop)
+        x = self._in_precision(self.bert.embed(features["input_word_ids"], None, drop), step)
         padding = self.bert.padding(features["input_mask"])
         for number in range(self.frozen_groups - 1):
             x = self.bert.layer(number, x, padding, keep_all)
@@ -62,16 +71,23 @@ class LayeredEncoder:
         drop = StepDropout(self._seed + 1, step) if step is not None else keep_all
         padding = self.bert.padding(mask)
         shape = tf.concat([tf.shape(mask), [self.bert.config.hidden_size]], 0)
+        x = self._in_precision(x, step)
         first = max(self.frozen_groups - 1, 0)
         taken = [tf.reshape(x, shape)] if first in self._layers else []
         for number in range(first, max(self._layers)):
             x = self.bert.layer(number, x, padding, drop)
             if number + 1 in self._layers:
                 taken.append(tf.reshape(x, shape))
+        taken = [tf.cast(tokens, tf.float32) for tokens in taken]
         if self._pooling == "pooled":
             return self.bert.pool(taken[0][:, 0])
         vectors = [pool_tokens(tokens, mask, self._pooling) for tokens in taken]
         return vectors[0] if len(vectors) == 1 else tf.concat(vectors, axis=1)
+
+    def _in_precision(self, x: Tensor, step: Tensor | None) -> Tensor:
+        import tensorflow as tf
+
+        return x if step is None else tf.cast(x, self._precision)
 
 
 class UpperLayers:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.retrain.precision import LossScale
 from tasks.retrain.tensorflow_setup import Tensor
 
 # Kingma & Ba 2015, section 2.
@@ -34,6 +35,7 @@ class AdamW:
         weight_decay: the decay of one step is this times the learning rate.
         clip_norm: the largest global norm of the gradients; larger ones are scaled down to it. None: never.
         rates: what each variable's learning rate is multiplied by; None: 1 for all.
+        loss_scale: what the loss is multiplied by; a step whose gradients overflow is then left out. None: nothing.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class AdamW:
         weight_decay: float,
         clip_norm: float | None = 1.0,
         rates: Sequence[float] | None = None,
+        loss_scale: LossScale | None = None,
     ) -> None:
         import tensorflow as tf
 
         self._trained, self._weight_decay, self._clip_norm = list(variables), weight_decay, clip_norm
+        self.loss_scale = loss_scale
         self._rates = list(rates) if rates is not None else [1.0] * len(self._trained)
         self._decayed = [is_decayed(variable.name, len(variable.shape)) for variable in self._trained]
 
@@ -58,7 +62,8 @@ class AdamW:
     @property
     def state(self) -> list[Any]:
         """Everything but the trained variables that the next step depends on."""
-        return [self._step, *self._first, *self._second]
+        scale = [] if self.loss_scale is None else self.loss_scale.state
+        return [self._step, *self._first, *self._second, *scale]
 
     @property
     def steps(self) -> int:
@@ -81,33 +86,43 @@ class AdamW:
         norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
         # Nothing is written before all gradients are there: where memory runs out, the step did not happen.
         with tf.control_dependencies([norm]):
-            scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
-            step = _read(self._step) + 1
-            tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
-            beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
-            slots = zip(self._trained, dense, self._first, self._second, self._decayed, self._rates, strict=True)
-            for variable, gradient, first, second, decayed, share in slots:
-                if gradient is None:
-                    continue
-                rate = learning_rate * share
-                if decayed and self._weight_decay:
-                    shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
-                    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
-                tf.raw_ops.ResourceApplyAdam(
-                    var=variable.handle,
-                    m=first.handle,
-                    v=second.handle,
-                    beta1_power=beta_1_power,
-                    beta2_power=beta_2_power,
-                    lr=rate,
-                    beta1=BETA_1,
-                    beta2=BETA_2,
-                    # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this
-                    # makes it the first form.
-                    epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
-                    grad=gradient if self._clip_norm is None else gradient * scale,
-                )
+            if self.loss_scale is None:
+                self._update(dense, norm, learning_rate)
+            else:
+                finite = tf.math.is_finite(norm)
+                tf.cond(finite, lambda: self._update(dense, norm, learning_rate), lambda: None)
+                self.loss_scale.follow(finite)
         return norm
+
+    def _update(self, gradients: Sequence[Tensor | None], norm: Tensor, learning_rate: Tensor) -> None:
+        import tensorflow as tf
+
+        scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
+        step = _read(self._step) + 1
+        tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
+        beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
+        slots = zip(self._trained, gradients, self._first, self._second, self._decayed, self._rates, strict=True)
+        for variable, gradient, first, second, decayed, share in slots:
+            if gradient is None:
+                continue
+            rate = learning_rate * share
+            if decayed and self._weight_decay:
+                shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
+                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=first.handle,
+                v=second.handle,
+                beta1_power=beta_1_power,
+                beta2_power=beta_2_power,
+                lr=rate,
+                beta1=BETA_1,
+                beta2=BETA_2,
+                # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this
+                # makes it the first form.
+                epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
+                grad=gradient if self._clip_norm is None else gradient * scale,
+            )
 
 
 def _read(variable: Any) -> Tensor:

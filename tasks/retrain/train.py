@@ -24,6 +24,7 @@ from tasks.retrain.hidden_states import compute_hidden_states, fit_into_memory
 from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
 from tasks.retrain.loss import Loss
 from tasks.retrain.plan import Plan, make_plan
+from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import open_strategy, scope
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
@@ -132,7 +133,8 @@ def _tune(
     strategy: Any,
 ) -> _Trained:
     inputs: dict[Split, Inputs] = {split: part.inputs for split, part in examples.items()}
-    loaded = load_encoder(model, facts, recipe, plan)
+    precision = choose_precision(recipe.precision, model, strategy, say)
+    loaded = load_encoder(model, facts, recipe, plan, precision)
     encoder: Encoder = loaded
     words = None
     counted = trained_groups(loaded, plan.frozen_groups, facts)
@@ -165,6 +167,7 @@ def _tune(
         keeper,
         say,
         strategy,
+        precision,
     )
     compute_logits = compile_logits(encoder, head)
     held_out: tuple[Split, ...] = ("validation", "test")

@@ -89,8 +89,13 @@ class TrainingStep:
             tape.watch(self._variables)
             logits = self._head.logits(self._encoder.text_vectors(features, draw), draw)
             value = self._loss.sum(logits, truth) / rows
-        found = tape.gradient(value, self._variables)
-        return value, [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+            scale = None if self._optimizer.loss_scale is None else self._optimizer.loss_scale.value
+            target = value if scale is None else value * scale
+        found = tape.gradient(target, self._variables)
+        gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+        if scale is not None:
+            gradients = [None if gradient is None else gradient / scale for gradient in gradients]
+        return value, gradients
 
     def _over_replicas(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
         import tensorflow as tf

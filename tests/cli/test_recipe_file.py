@@ -87,6 +87,13 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
             "freeze_layers must not exceed the lowest of layers, 2",
         ),
         (["train.gradual_unfreezing=true"], "gradual_unfreezing has no meaning in mode feature_extraction"),
+        (["train.layer_decay=0.9"], "layer_decay has no meaning in mode feature_extraction"),
+        (["train.accumulation_steps=2"], "accumulation_steps has no meaning in mode feature_extraction"),
+        (["train.strategy=mirrored"], "strategy has no meaning in mode feature_extraction"),
+        (
+            ["train.mode=fine_tuning", "train.keep_hidden_states=false"],
+            "keep_hidden_states has no meaning in mode fine_tuning; it is for partial, layer_extraction",
+        ),
         (["train.mode=partial", "train.freeze_layers=0"], "train.freeze_layers"),
         (["train.mode=layer_extraction", "train.layers=[]"], "train.layers"),
         (["train.mode=layer_extraction", "train.layers=[0]"], "train.layers.0: 0 is not allowed"),

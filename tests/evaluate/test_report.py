@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tasks.evaluate.document import Document, Figure, Paragraph, Section, Table, visible
 from tasks.evaluate.report_html import html_page
-from tasks.evaluate.report_markdown import escaped, markdown_page
+from tasks.evaluate.report_markdown import markdown_page
+from tasks.markdown import escaped
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 # What would be seen as formatting, a cell, a script, a link.

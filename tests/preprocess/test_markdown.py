@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.preprocess.markdown import escaped, table, visible
+from tasks.markdown import escaped, table
+from tasks.preprocess.visible import visible
 
 
 @pytest.mark.parametrize(

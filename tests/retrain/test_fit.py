@@ -7,7 +7,7 @@ import pytest
 
 from hubtune.errors import TrainingFailed
 from hubtune.progress import ProgressLine
-from schemas.recipe import Monitor
+from schemas.recipe import Monitor, TrainRecipe
 from tasks.retrain.fit import Epoch, TrainingState, best_epoch, fit
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.tensorflow_setup import start_tensorflow
@@ -39,16 +39,10 @@ def go(results: list[ValidationMetrics], patience: int | None, monitor: Monitor)
         state.losses.append(np.float32(1.0))
         return 1.0, 0.1
 
-    fit(
-        state,
-        run_epoch,
-        lambda: results[int(weight.numpy()) - 1],
-        epochs=len(results),
-        patience=patience,
-        monitor=monitor,
-        keeper=None,
-        say=lines.append,
+    recipe = TrainRecipe.model_validate(
+        {"epochs": len(results), "early_stopping_patience": patience, "monitor": monitor}
     )
+    fit(state, run_epoch, lambda: results[int(weight.numpy()) - 1], recipe, None, lines.append)
     assert state.epoch == len(state.history)
     assert [entry.step for entry in state.history] == list(range(1, state.epoch + 1))
     return weight, state.history, lines

@@ -3,7 +3,9 @@ Prefect server, on a store of its own."""
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -69,6 +71,20 @@ class Road:
         """The same store in another place, so that a test can do as it likes with it."""
         shutil.copytree(self.store_folder, folder / "store")
         return replace(self, folder=folder)
+
+
+def kill_once_it_says(run: subprocess.Popen[str], pattern: str) -> str:
+    """Kill a run, with all its processes, at a line of its log; returns what it had said until then."""
+    assert run.stderr is not None
+    said: list[str] = []
+    for line in run.stderr:
+        said.append(line)
+        if re.search(pattern, line):
+            os.killpg(run.pid, signal.SIGKILL)
+            break
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL, "".join(said)
+    return "".join(said)
 
 
 def states(report: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,106 @@
+"""Mixed precision (Micikevicius et al. 2018): layers in 16 bits where the device is faster with them, weights in 32."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from hubtune.errors import InvalidRecipe, UnsupportedModel
+from hubtune.progress import Say
+from tasks.bert import ARCHITECTURE
+from tasks.retrain.strategy import needs_static_shapes
+from tasks.retrain.tensorflow_setup import Tensor
+
+Wanted = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+# Micikevicius et al. 2018, section 3.2, with the constants of Keras' LossScaleOptimizer.
+_FIRST_SCALE, _GOOD_STEPS = 2.0**15, 2000
+# Compute capability from which an NVIDIA GPU multiplies matrices of these types in hardware.
+_BFLOAT16_FROM, _FLOAT16_FROM = (8, 0), (7, 0)
+
+
+def choose_precision(wanted: Wanted, model: Path, strategy: Any, say: Say) -> Precision:
+    """Which type an encoder's layers are computed in while it is trained. Answers are always computed in float32.
+
+    Args:
+        wanted: `auto` takes bfloat16 on a TPU and on GPUs that have it, float16 on older GPUs that have that, and
+            float32 otherwise, also for models whose layers are not known one by one.
+        model: a `model` artifact's folder.
+        strategy: the devices; None: one.
+        say: takes a line where it is not float32.
+
+    Returns:
+        The type.
+
+    Raises:
+        InvalidRecipe: float16 is wanted on a TPU.
+        UnsupportedModel: 16 bits are wanted of a SavedModel that was traced with 32.
+    """
+    if not (model / ARCHITECTURE).exists():
+        if wanted not in ("auto", "float32"):
+            raise UnsupportedModel(
+                f"the model is a SavedModel that computes in float32, and train.precision is {wanted}",
+                where="train.precision",
+                remedy="leave train.precision at auto, or take an encoder that hubtune converts itself",
+            )
+        return "float32"
+    on_tpu = needs_static_shapes(strategy)
+    if wanted == "float16" and on_tpu:
+        raise InvalidRecipe(
+            "train.precision is float16, which a TPU does not have",
+            where="train.precision",
+            remedy="use bfloat16 or auto",
+        )
+    chosen = wanted if wanted != "auto" else "bfloat16" if on_tpu else _of_gpus()
+    if chosen != "float32":
+        say(f"mixed precision: layers in {chosen}, weights in float32")
+    return chosen
+
+
+def _of_gpus() -> Precision:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+    weakest = min(capabilities, default=(0, 0))
+    return "bfloat16" if weakest >= _BFLOAT16_FROM else "float16" if weakest >= _FLOAT16_FROM else "float32"
+
+
+class LossScale:
+    """A factor on the loss that keeps small gradients from vanishing in float16.
+
+    It is halved when a gradient overflows, and that step is left out; it is doubled after many steps that went well.
+    """
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+
+        self._scale = tf.Variable(_FIRST_SCALE, trainable=False)
+        self._good = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def state(self) -> list[Any]:
+        """What the next step depends on."""
+        return [self._scale, self._good]
+
+    @property
+    def value(self) -> Tensor:
+        """The factor: float32 scalar."""
+        import tensorflow as tf
+
+        return tf.raw_ops.ReadVariableOp(resource=self._scale.handle, dtype=tf.float32)
+
+    def follow(self, finite: Tensor) -> None:
+        """Take note of a step.
+
+        Args:
+            finite: bool scalar, whether its gradients were finite.
+        """
+        import tensorflow as tf
+
+        good = tf.raw_ops.ReadVariableOp(resource=self._good.handle, dtype=tf.int64) + 1
+        grows = good >= _GOOD_STEPS
+        factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
+        # Never below 1: there, float16 has no advantage left to lose, and the loss itself has diverged.
+        tf.raw_ops.AssignVariableOp(resource=self._scale.handle, value=tf.maximum(self.value * factor, 1.0))
+        nothing = tf.zeros([], tf.int64)
+        tf.raw_ops.AssignVariableOp(resource=self._good.handle, value=tf.where(finite & ~grows, good, nothing))
