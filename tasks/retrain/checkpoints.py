@@ -51,6 +51,7 @@ class Checkpoints:
         say: takes a line when a state could not be kept.
         every_seconds: the longest time between two checkpoints, within an epoch too.
         least_seconds: the shortest time between two.
+        writes: whether this process keeps states; of several workers that train together, only the first does.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class Checkpoints:
         say: Say,
         every_seconds: float = _EVERY_SECONDS,
         least_seconds: float = _LEAST_SECONDS,
+        *,
+        writes: bool = True,
     ) -> None:
         self._store, self._say = store, say
         self._key = TaskKey(task=f"{key.task}.checkpoint", digest=key.digest)
-        self._every, self._least = every_seconds, least_seconds
+        self._every, self._least, self._writes = every_seconds, least_seconds, writes
         self._last = time.monotonic()
         self._kept: Artifact | None = None
 
@@ -110,7 +113,7 @@ class Checkpoints:
         from safetensors import SafetensorError  # which is no OSError, although a full disk raises it
 
         since = time.monotonic() - self._last
-        if since < (self._least if epoch_ended else self._every):
+        if not self._writes or since < (self._least if epoch_ended else self._every):
             return
         try:
             self._keep(state)

@@ -27,7 +27,7 @@ def open_strategy(wanted: Wanted, say: Say) -> Any:
     """
     import tensorflow as tf
 
-    workers = len(json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", []))
+    workers = len(_cluster().get("cluster", {}).get("worker", []))
     tpu = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR")
     # Looking at the devices starts TensorFlow's runtime, which has to know of the cluster before.
     if wanted == "multi_worker" or (wanted == "auto" and workers > 1):
@@ -57,6 +57,17 @@ def open_strategy(wanted: Wanted, say: Say) -> Any:
     strategy = tf.distribute.TPUStrategy(resolver)
     say(f"training on {strategy.num_replicas_in_sync} TPU cores of {tpu}")
     return strategy
+
+
+def is_first_worker() -> bool:
+    """Whether this process is the first worker of its cluster, or alone."""
+    return int(_cluster().get("task", {}).get("index", 0)) == 0
+
+
+def _cluster() -> dict[str, Any]:
+    # The format is TensorFlow's: tf.distribute.cluster_resolver.TFConfigClusterResolver.
+    cluster: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    return cluster
 
 
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:

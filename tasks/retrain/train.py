@@ -26,6 +26,7 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.plan import Plan, make_plan
 from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import open_strategy, scope
+from tasks.retrain.summary import summarise
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
 _WORDS = "embeddings/word_embeddings:0"
@@ -79,7 +80,7 @@ def train(
     start_tensorflow()
     loss = Loss(weights, recipe.label_smoothing, recipe.focal_gamma)
     if recipe.mode == "feature_extraction":
-        trained = _train_head(embeddings, examples, len(labels), loss, recipe, keeper, say)
+        trained = _train_head(facts, embeddings, examples, len(labels), loss, recipe, keeper, say)
     else:
         strategy = open_strategy(recipe.strategy, say)
         with scope(strategy):
@@ -104,6 +105,7 @@ def train(
 
 
 def _train_head(
+    facts: ModelFacts,
     embeddings: list[Path],
     examples: dict[Split, Examples],
     classes: int,
@@ -114,6 +116,8 @@ def _train_head(
 ) -> _Trained:
     known = Embeddings(embeddings)
     embedded = {split: Embedded(known.look_up(part.keys), part.labels) for split, part in examples.items()}
+    assert recipe.hidden is not None
+    say(summarise([], 0, facts.parameters, embedded["train"].vectors.shape[1], recipe.hidden, classes))
     head, state = train_head(embedded["train"], embedded["validation"], classes, loss, recipe, keeper, say)
     held_out: tuple[Split, ...] = ("validation", "test")
     logits = {split: head.logits(embedded[split].vectors).numpy() for split in held_out}
@@ -137,10 +141,9 @@ def _tune(
     loaded = load_encoder(model, facts, recipe, plan, precision)
     encoder: Encoder = loaded
     words = None
-    counted = trained_groups(loaded, plan.frozen_groups, facts)
-    trainable = sum(int(variable.shape.num_elements()) for group in counted for variable in group)
-    rest = facts.parameters - trainable
-    say(f"encoder: {facts.parameters:,} parameters, {trainable:,} trainable, {rest:,} frozen or left out")
+    trained_groups(loaded, plan.frozen_groups, facts)  # refuses before anything is computed
+    assert recipe.hidden is not None
+    say(summarise(loaded.groups, plan.frozen_groups, facts.parameters, loaded.width, recipe.hidden, classes))
     texts = [part.inputs for part in examples.values() if isinstance(part.inputs, TokenIds)]
     if isinstance(loaded, LayeredEncoder):
         if not plan.frozen_groups:

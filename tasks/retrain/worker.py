@@ -77,12 +77,13 @@ def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:
         embedded = embed_here(model, facts, Path(request["texts"]), recipe, known, folder, say)
         return embedded.model_dump() if embedded else {}
     from tasks.retrain.checkpoints import Checkpoints
+    from tasks.retrain.strategy import is_first_worker
     from tasks.retrain.train import train as train_here
 
     tokens = Path(request["tokens"]) if request["tokens"] else None
     embeddings = [Path(path) for path in request["embeddings"]]
     key = request["checkpoints"]
-    keeper = Checkpoints(Store.open(), TaskKey.model_validate(key), say) if key else None
+    keeper = Checkpoints(Store.open(), TaskKey.model_validate(key), say, writes=is_first_worker()) if key else None
     trained = train_here(model, facts, Path(request["rows"]), tokens, embeddings, recipe, keeper, folder, say)
     return trained.model_dump()
 

@@ -1,17 +1,31 @@
-"""Trains on the devices that its arguments name: `... DEVICES MODEL ROWS TOKENS FOLDER`.
+"""Trains on the devices that its arguments name: `... DEVICES MODEL ROWS TOKENS FOLDER [STORE]`.
 
 DEVICES: `one_device`; `mirrored`, over two logical CPU devices; `multi_worker`, one worker of the cluster in TF_CONFIG.
+With a store, the state is kept after each step.
 """
 
 import sys
 from pathlib import Path
 
+from hubtune.storage import Store
+from hubtune.storage.artifact import task_key
+from tasks.retrain.checkpoints import Checkpoints
+from tasks.retrain.fit import TrainingState
+from tasks.retrain.strategy import is_first_worker
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
 from tests.retrain.small_inputs import FACTS, recipe
 
 
-def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path) -> None:
+class Loud(Checkpoints):
+    """Says how far each worker is."""
+
+    def offer(self, state: TrainingState, *, epoch_ended: bool) -> None:
+        super().offer(state, epoch_ended=epoch_ended)
+        print(f"step {len(state.losses)} is done", flush=True)
+
+
+def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path, store: Path | None = None) -> None:
     tf = start_tensorflow()
     if devices == "mirrored":
         (cpu,) = tf.config.list_physical_devices("CPU")
@@ -27,8 +41,10 @@ def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path) -> N
             # The last batch of an epoch has fewer rows than there are replicas and parts.
             batch_size=17,
         )
-        (folder / name).mkdir(parents=True)
-        train(model, FACTS, rows, tokens, [], settings, None, folder / name, print)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        key = task_key("retrain.train", 1, settings.model_dump(), [])
+        keeper = Loud(Store.open(str(store)), key, print, 0, 0, writes=is_first_worker()) if store else None
+        train(model, FACTS, rows, tokens, [], settings, keeper, folder / name, print)
 
 
 if __name__ == "__main__":

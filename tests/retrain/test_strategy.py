@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,21 +28,8 @@ from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def undropped(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model without dropout: replicas draw theirs apart from each other."""
-    folder = shutil.copytree(model, tmp_path_factory.mktemp("undropped") / "model")
-    path = folder / "architecture.json"
-    architecture = json.loads(path.read_bytes())
-    architecture["config"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    path.write_text(json.dumps(architecture), encoding="utf-8")
-    return folder
-
-
-def start(
-    devices: str, model: Path, rows: Path, tokens: Path, folder: Path, **environment: str
-) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.retrain.distributed", devices, model, rows, tokens, folder]
+def start(devices: str, *paths: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.retrain.distributed", devices, *paths]
     return subprocess.Popen(
         list(map(str, command)),
         env=os.environ | environment,
@@ -60,9 +46,9 @@ def end(*processes: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(undropped: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(steady_model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    (out,) = end(start("one_device", undropped, rows, tokens, folder))
+    (out,) = end(start("one_device", steady_model, rows, tokens, folder))
     assert "training on one device" in out
     return folder
 
@@ -86,36 +72,74 @@ def test_parts_give_what_the_whole_gives(alone: Path) -> None:
 
 
 def test_two_devices_give_what_one_gives(
-    undropped: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
+    steady_model: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
 ) -> None:
-    (out,) = end(start("mirrored", undropped, rows, tokens, tmp_path))
+    (out,) = end(start("mirrored", steady_model, rows, tokens, tmp_path))
     assert "training on 2 devices: /device:CPU:0, /device:CPU:1" in out
     require_the_same(tmp_path, alone)
 
 
-def test_two_workers_give_what_one_gives(
-    undropped: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
-) -> None:
+def start_workers(folder: Path, *inputs: Path, store: Path | None = None) -> list[subprocess.Popen[str]]:
+    """Two workers on this machine, each with a folder of its own."""
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
             each.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
-    workers = [
+    cluster = {"cluster": {"worker": addresses}}
+    return [
         start(
             "multi_worker",
-            undropped,
-            rows,
-            tokens,
-            tmp_path / str(index),
-            TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
+            *inputs,
+            folder / str(index),
+            *([store] if store else []),
+            TF_CONFIG=json.dumps(cluster | {"task": {"type": "worker", "index": index}}),
         )
         for index in range(2)
     ]
-    outs = end(*workers)
+
+
+@pytest.fixture(scope="module")
+def two_workers(steady_model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two_workers")
+    outs = end(*start_workers(folder, steady_model, rows, tokens))
     assert "training on 2 devices of 2 workers" in outs[0]
-    require_the_same(tmp_path / "0", alone)
-    for path in (tmp_path / "0").rglob("*.*"):
-        assert path.read_bytes() == (tmp_path / "1" / path.relative_to(tmp_path / "0")).read_bytes()
+    return folder
+
+
+def test_two_workers_give_what_one_gives(two_workers: Path, alone: Path) -> None:
+    require_the_same(two_workers / "0", alone)
+    require_equal_files(two_workers / "1", two_workers / "0")
+
+
+def test_when_a_worker_is_lost_the_others_say_so_and_all_go_on_from_the_checkpoint(
+    two_workers: Path, steady_model: Path, rows: Path, tokens: Path, tmp_path: Path
+) -> None:
+    inputs = (steady_model, rows, tokens)
+    survivor, lost = start_workers(tmp_path, *inputs, store=tmp_path / "store")
+    assert lost.stdout is not None
+    for line in lost.stdout:
+        if line == "step 18 is done\n":
+            lost.kill()
+            break
+    said, _ = survivor.communicate(timeout=200)
+    assert survivor.returncode != 0
+    assert "another worker was lost" in said
+    lost.communicate()
+
+    outs = end(*start_workers(tmp_path, *inputs, store=tmp_path / "store"))
+    steps = {
+        line for out in outs for line in out.splitlines() if line.startswith("going on from a checkpoint: 1 epochs")
+    }
+    assert len(steps) == 1, "both go on from the same step"
+    for index in ("0", "1"):
+        require_equal_files(tmp_path / index, two_workers / "0")
+
+
+def require_equal_files(folder: Path, expected: Path) -> None:
+    written = sorted(path.relative_to(expected) for path in expected.rglob("*.*"))
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*.*")) == written
+    for path in written:
+        assert (folder / path).read_bytes() == (expected / path).read_bytes(), path
 
 
 @pytest.mark.parametrize(
@@ -130,14 +154,14 @@ def test_devices_that_are_not_there_are_refused(wanted: str, found: str, monkeyp
         open_strategy(wanted, print)  # type: ignore[arg-type]
 
 
-def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(undropped: Path, tokens: Path) -> None:
+def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_model: Path, tokens: Path) -> None:
     tf = start_tensorflow()
     train = read_examples(tokens, "train")
     assert isinstance(train.inputs, TokenIds)
     results = []
     for fixed in (False, True):
         settings = recipe(mode="fine_tuning", dropout=0)
-        encoder = load_encoder(undropped, FACTS, settings, Plan(0, None))
+        encoder = load_encoder(steady_model, FACTS, settings, Plan(0, None))
         head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
         variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
         optimizer = AdamW(variables, settings.weight_decay)
