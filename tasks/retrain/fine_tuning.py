@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hubtune.errors import TrainingFailed
+from hubtune.errors import TrainingFailed, WorkerDied
 from hubtune.progress import Progress, Say
 from schemas.recipe import TrainRecipe
 from tasks.retrain.batches import training_batches
@@ -64,6 +64,7 @@ def fine_tune(
 
     Raises:
         TrainingFailed: the loss is not a number, or memory does not suffice for a batch of one row.
+        WorkerDied: another worker of the cluster is gone.
     """
     assert recipe.epochs is not None
     assert recipe.learning_rate is not None
@@ -141,6 +142,14 @@ def _take_step(
             parts = [_padded(features, classes, *pad) for features, classes in parts]
         try:
             return step_taker.take(parts, state.rates[step], step)
+        except tf.errors.UnavailableError as error:
+            # What a collective operation ends with when the connection to its peer is gone.
+            told = [line for line in str(error).splitlines() if "Collective ops" in line] or [str(error)]
+            raise WorkerDied(
+                f"another worker was lost in step {before + 1}: {told[0]}",
+                where="the workers in TF_CONFIG",
+                remedy="run again on all workers; training goes on from the last checkpoint",
+            ) from error
         except tf.errors.ResourceExhaustedError as error:
             if state.optimizer.steps != before or pad is not None or state.parts >= len(rows):
                 told = [line.strip() for line in str(error).splitlines() if "OOM" in line or "memory" in line]

@@ -30,7 +30,8 @@ def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path, stor
     if devices == "mirrored":
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    for name, parts in (("whole", 1), ("in_parts", 3))[: 1 if devices == "multi_worker" else 2]:
+    ways = {"one_device": {"whole": 1, "in_parts": 3}, "mirrored": {"in_parts": 3}, "multi_worker": {"whole": 1}}
+    for name, parts in ways[devices].items():
         settings = recipe(
             mode="fine_tuning",
             learning_rate=5e-3,

@@ -1,6 +1,5 @@
 """The lower layers stay as they are: bit for bit, without a backward pass, and computed once where they fit."""
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,9 +58,6 @@ def test_the_files_hold_what_was_trained_and_the_facts_count_it(
     trained = sum(before[name].size for name in names)
     assert run.facts.trained_parameters == trained + head
     assert run.facts.parameters == FACTS.parameters + head
-    (line,) = (line for line in run.lines if line.startswith("encoder: "))
-    counts = [int(found.replace(",", "")) for found in re.findall(r"[\d,]*\d", line)]
-    assert counts == [FACTS.parameters, trained, FACTS.parameters - trained]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("settings", "trained", "rows"),
+    ("settings", "trained", "parts"),
     [
         ({"mode": "fine_tuning"}, None, ["embeddings", "layer 1", "layer 2", "layer 3", "not used", "head"]),
         ({"mode": "fine_tuning", "pooling": "pooled"}, None, ["embeddings", "layer 1", "layer 2", "layer 3", "head"]),
@@ -28,17 +28,17 @@ pytestmark = pytest.mark.slow
     ids=str,
 )
 def test_the_table_counts_each_part(
-    model: Path, training: Training, settings: dict[str, Any], trained: list[str] | None, rows: list[str] | None
+    model: Path, training: Training, settings: dict[str, Any], trained: list[str] | None, parts: list[str] | None
 ) -> None:
     run = training(model, epochs=1, batch_size=120, **settings)
     (table,) = [line.splitlines() for line in run.lines if line.startswith("parameters:")]
-    *parts, total = table[1:]
+    *rows, total = table[1:]
     found = {}
-    for line in parts:
+    for line in rows:
         row = re.fullmatch(r"([\w ]+?) +([\d,]+)  (trained|frozen)", line)
         assert row, line
         found[row[1]] = (int(row[2].replace(",", "")), row[3])
-    assert list(found) == (rows or list(found))
+    assert list(found) == (parts or list(found))
     assert [name for name, (_, kind) in found.items() if kind == "trained"] == (
         trained or [name for name in found if name != "not used"]
     )
