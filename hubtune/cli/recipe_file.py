@@ -93,7 +93,7 @@ def _problem(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         allowed = _fields(location[:-1])
         near = difflib.get_close_matches(location[-1], allowed, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         return f"{path}: unknown field{hint} Fields here: {', '.join(allowed)}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if detail["type"] in ("value_error", "missing") or not location:

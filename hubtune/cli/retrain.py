@@ -79,7 +79,7 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
         left_out = set() if report.error else {"error"}
         print(json.dumps(report.model_dump(mode="json", exclude=left_out), ensure_ascii=False))
     else:
-        _print(report, path, Console())
+        _print(report, recipe, path, Console())
     return 1 if report.error else 0
 
 
@@ -106,7 +106,7 @@ def _check_sources(recipe: "Recipe") -> None:
         raise InvalidRecipe(error.what, where=error.where, remedy=error.remedy) from None
 
 
-def _print(report: "RunReport", path: Path | None, console: Console) -> None:
+def _print(report: "RunReport", recipe: "Recipe", path: Path | None, console: Console) -> None:
     console.print()
     console.print(f"[bold]{report.state}[/bold] after {report.seconds:.1f} s (run {report.run})")
     tasks = Table("Task", "State", "Seconds")
@@ -130,7 +130,7 @@ def _print(report: "RunReport", path: Path | None, console: Console) -> None:
     # The table costs the import of polars and onnxruntime, some 2 s, and would show what the first run showed.
     if not nothing_new:
         _print_predictions(report, console)
-    _print_next(report, path, console)
+    _print_next(report, recipe, path, console)
 
 
 def _print_quality(report: "RunReport", console: Console) -> None:
@@ -182,14 +182,15 @@ def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def _print_next(report: "RunReport", path: Path | None, console: Console) -> None:
+def _print_next(report: "RunReport", recipe: "Recipe", path: Path | None, console: Console) -> None:
     console.print("[bold]What to type next[/bold]")
     command = os.path.relpath(sys.argv[0]) if "/" in sys.argv[0] else sys.argv[0]
-    recipe = f" {path}" if path else ""
+    same = f" {path}" if path else ""
+    mode = "fine_tuning" if recipe.train.mode == "feature_extraction" else "feature_extraction"
     for line in (
         f'{command} predict {report.model} "your own text"',
         f"{command} models {report.model}",
-        f"{command} retrain{recipe} --set train.mode=fine_tuning",
+        f"{command} retrain{same} --set train.mode={mode}",
         f"{command} retrain your-recipe.yaml     (see examples/recipes)",
     ):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

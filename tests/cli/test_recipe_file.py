@@ -68,7 +68,8 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
         (["train.epochs=many"], "train.epochs: 'many' is not allowed"),
         (["train.mode=magic"], "train.mode: 'magic' is not allowed: should be 'feature_extraction', 'fine_tuning', "),
         (["train.learningrate=1"], "train.learningrate: unknown field; did you mean learning_rate?"),
-        (["trian.epochs=1"], "trian: unknown field; did you mean train?"),
+        (["trian.epochs=1"], "trian: unknown field; did you mean train? Fields here: "),
+        (["frobnicate=1"], "frobnicate: unknown field. Fields here: "),
         (["train.batch_size=-1", "train.dropout=2"], "train.dropout: 2 is not allowed"),
         (["train.hidden=[0]"], "train.hidden.0: 0 is not allowed"),
         (
