@@ -246,6 +246,7 @@ def _embed(
     """Tokenise and embed; the one place where those are called."""
     import polars  # noqa: F401  (so that its import is not counted as tokenising)
 
+    from tasks.retrain.embeddings import Embeddings, distinct_keys
     from tasks.retrain.tokenise import tokenise
     from tasks.retrain.worker import embed as embed_in_worker
 
@@ -254,14 +255,15 @@ def _embed(
     log = Log()
     tokenise(prepared.model, rows, MAX_LENGTH, prepared.facts.max_positions, tokens, log.say)
     tokenised = log.now()
-    facts = embed_in_worker(prepared.model, prepared.facts, tokens, recipe, known, vectors, log.say)
+    shard = (0, len(Embeddings(known).unknown(distinct_keys(tokens))))
+    facts = embed_in_worker(prepared.model, prepared.facts, tokens, recipe, known, shard, vectors, log.say)
     ended = log.now()
     found = log.done("Embedding")
     if not found:
         sys.exit("no line at the end of embedding was recognised: mend _DONE in benchmarks/hubtune_side.py")
     at, seconds = found[-1]
     return {
-        "texts": float(facts.texts if facts else 0),
+        "texts": float(facts.texts),
         "tokenise_seconds": tokenised,
         "embed_seconds": seconds,
         "total_seconds": tokenised + seconds,

@@ -94,6 +94,12 @@ class WorkerDied(HubtuneError):
     retryable = True
 
 
+class ClusterUnavailable(HubtuneError):
+    """The Dask cluster that HUBTUNE_DASK names did not answer. Trying again can help."""
+
+    retryable = True
+
+
 class CorruptArtifact(HubtuneError):
     """A stored file has another size or hash than its manifest says. It is never used."""
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, from_json
 from hubtune.progress import ProgressLine, Say
+from tasks.fork_server import ForkedProcess, ForkServerEnded
 
 Work = Callable[[dict[str, Any], Say], dict[str, Any]]
 
@@ -30,7 +31,7 @@ _CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_US
 
 
 def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float) -> dict[str, Any]:
-    """Start `python -m module`, give it the request and wait for its answer.
+    """Run `python -m module` in a new process, give it the request and wait for its answer.
 
     Args:
         module: a module that ends with `serve(work)`.
@@ -46,17 +47,10 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         WorkerDied: the child was killed or crashed.
         UnexpectedFailure: the child did not end in time, or failed with an error that is not of hubtune's family.
     """
-    child = subprocess.Popen(
-        # -P: what lies in the working directory must not stand in for a module.
-        [sys.executable, "-P", "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",  # TensorFlow's own log lines may be cut within a character
-        env=os.environ | _CHILD_ENVIRONMENT,
-    )
+    try:
+        child = _start(module)
+    except ForkServerEnded as error:
+        raise _ended("tasks.fork_server", error.status, False, timeout_seconds, error.last_words) from None
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
@@ -83,16 +77,33 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         timed_out = not timer.is_alive()
         timer.cancel()
         child.kill()
-        child.wait()
+        status = child.wait()
         listener.join(timeout=5)
         for pipe in (child.stdin, child.stdout, child.stderr):
             pipe.close()
     if answer is None:
-        raise _ended(module, child.returncode, timed_out, timeout_seconds, "".join(last_words).strip())
+        raise _ended(module, status, timed_out, timeout_seconds, "".join(last_words).strip())
     if "error" in answer:
         raise from_json(answer["error"])
     result: dict[str, Any] = answer["result"]
     return result
+
+
+def _start(module: str) -> "ForkedProcess | subprocess.Popen[str]":
+    environment = os.environ | _CHILD_ENVIRONMENT
+    if sys.platform == "linux":
+        return ForkedProcess(module, environment)
+    return subprocess.Popen(
+        # -P: what lies in the working directory must not stand in for a module.
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",  # TensorFlow's own log lines may be cut within a character
+        env=environment,
+    )
 
 
 def serve(work: Work) -> None:
@@ -119,6 +130,9 @@ def serve(work: Work) -> None:
         traceback.print_exc()
         sys.exit(1)
     send(answer)
+    sys.stderr.flush()
+    # Python would take TensorFlow apart for another 1.2 s; all that matters has been written and answered.
+    os._exit(0)
 
 
 def _said(line: str) -> dict[str, Any]:

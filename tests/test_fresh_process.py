@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,40 +14,13 @@ from hubtune.errors import UnexpectedFailure, UnsupportedModel, WorkerDied
 from hubtune.progress import ProgressLine
 from tasks.fresh_process import run_in_fresh_process
 
-CHILD = """
-import os, signal, sys, time
-from hubtune.errors import UnsupportedModel
-from hubtune.progress import ProgressLine
-from tasks.fresh_process import serve
-
-def work(request, say):
-    print("a library prints to stdout")
-    say("began")
-    say(ProgressLine("a quarter: 25 %", 0.25))
-    match request["do"]:
-        case "answer": return {"sum": sum(request["numbers"]), "pid": os.getpid()}
-        case "refuse": raise UnsupportedModel("a cat", where="here", remedy="bring a dog")
-        case "crash": raise ValueError("a bug")
-        case "die": os.kill(os.getpid(), signal.SIGKILL)
-        case "hang":
-            open(request["pid_file"], "w").write(str(os.getpid()))
-            time.sleep(600)
-
-serve(work)
-"""
+CHILD = "tests.fresh_child"
 
 
-@pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "a_child.py").write_text(CHILD, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return "a_child"
-
-
-def test_request_progress_and_answer_cross(child: str) -> None:
+def test_request_progress_and_answer_cross() -> None:
     lines: list[str] = []
     request = {"do": "answer", "numbers": [1, 2, 3]}
-    answer = run_in_fresh_process(child, request, lines.append, timeout_seconds=60)
+    answer = run_in_fresh_process(CHILD, request, lines.append, timeout_seconds=60)
     assert answer["sum"] == 6
     assert answer["pid"] != os.getpid()
     assert lines == ["began", "a quarter: 25 %"]
@@ -54,41 +28,94 @@ def test_request_progress_and_answer_cross(child: str) -> None:
     assert [line.share if isinstance(line, ProgressLine) else None for line in lines] == [None, 0.25]
 
 
-def test_an_error_of_the_family_keeps_its_class(child: str) -> None:
+def test_an_error_of_the_family_keeps_its_class() -> None:
     with pytest.raises(UnsupportedModel, match="a cat\n  where:  here\n  remedy: bring a dog"):
-        run_in_fresh_process(child, {"do": "refuse"}, lambda _: None, timeout_seconds=60)
+        run_in_fresh_process(CHILD, {"do": "refuse"}, lambda _: None, timeout_seconds=60)
 
 
-def test_a_bug_shows_its_traceback(child: str) -> None:
-    with pytest.raises(UnexpectedFailure, match=r"a_child failed: ValueError: a bug\n(?s:.*)Traceback"):
-        run_in_fresh_process(child, {"do": "crash"}, lambda _: None, timeout_seconds=60)
+def test_a_bug_shows_its_traceback() -> None:
+    with pytest.raises(UnexpectedFailure, match=r"tests.fresh_child failed: ValueError: a bug\n(?s:.*)Traceback"):
+        run_in_fresh_process(CHILD, {"do": "crash"}, lambda _: None, timeout_seconds=60)
 
 
-def test_a_killed_child_is_told(child: str) -> None:
+def test_a_killed_child_is_told() -> None:
     with pytest.raises(WorkerDied, match="was killed"):
-        run_in_fresh_process(child, {"do": "die"}, lambda _: None, timeout_seconds=60)
+        run_in_fresh_process(CHILD, {"do": "die"}, lambda _: None, timeout_seconds=60)
 
 
-def test_a_child_that_hangs_is_ended(child: str, tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     with pytest.raises(UnexpectedFailure, match="did not end within 3 s"):
-        run_in_fresh_process(child, {"do": "hang", "pid_file": str(pid_file)}, lambda _: None, timeout_seconds=3)
-    assert not _lives(int(pid_file.read_text(encoding="utf-8")))
+        run_in_fresh_process(CHILD, {"do": "hang", "pid_file": str(pid_file)}, lambda _: None, timeout_seconds=3)
+    child, _ = _pids(pid_file)
+    assert not _lives(child)
 
 
-def test_a_killed_parent_leaves_no_child_behind(child: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_processes_come_from_one_that_has_imported_tensorflow(tmp_path: Path) -> None:
+    request = {"do": "answer", "numbers": []}
+    with ThreadPoolExecutor(2) as threads:
+        hanging = tmp_path / "pid"
+        other = threads.submit(
+            run_in_fresh_process, CHILD, {"do": "hang", "pid_file": str(hanging)}, lambda _: None, timeout_seconds=600
+        )
+        _wait_until(hanging.exists)
+        answers = [run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60) for _ in range(2)]
+        assert [answer["tensorflow"] for answer in answers] == [True, True]
+        assert answers[0]["pid"] != answers[1]["pid"]
+        # With the server its processes lose nothing but what they would say at their end.
+        child, server = _pids(hanging)
+        os.kill(server, signal.SIGKILL)
+        _wait_until(lambda: not _lives(server))
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(WorkerDied, match="was killed"):
+            other.result(timeout=30)
+    # The next one that is asked for comes from another server.
+    assert run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60)["tensorflow"] is True
+
+
+def test_the_environment_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("one", "two"):
+        monkeypatch.setenv("HUBTUNE_SOMETHING", value)
+        request = {"do": "look", "variable": "HUBTUNE_SOMETHING"}
+        assert run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60) == {"value": value}
+
+
+def test_a_broken_tensorflow_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart is of another version')", encoding="utf-8")
+    program = (
+        f"from tasks.fresh_process import run_in_fresh_process as r; r({CHILD!r}, {{}}, print, timeout_seconds=60)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "UnexpectedFailure: the process for tasks.fork_server failed: ImportError: libcudart" in ended.stderr
+
+
+def test_a_killed_parent_leaves_no_child_behind(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     request = {"do": "hang", "pid_file": str(pid_file)}
     program = (
         "from tasks.fresh_process import run_in_fresh_process\n"
-        f"run_in_fresh_process({child!r}, {request!r}, lambda _: None, timeout_seconds=600)"
+        f"run_in_fresh_process({CHILD!r}, {request!r}, lambda _: None, timeout_seconds=600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program])
-    _wait_until(lambda: pid_file.exists() and pid_file.read_text(encoding="utf-8") != "")
+    _wait_until(pid_file.exists)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    pid = int(pid_file.read_text(encoding="utf-8"))
-    _wait_until(lambda: not _lives(pid))
+    for pid in _pids(pid_file):
+        _wait_until(lambda pid=pid: not _lives(pid))
+
+
+def _pids(file: Path) -> tuple[int, int]:
+    """Of a child that hangs, and of the process that forked it."""
+    child, parent = map(int, file.read_text(encoding="utf-8").split())
+    return child, parent
 
 
 def _lives(pid: int) -> bool:

@@ -17,9 +17,16 @@ from tasks.retrain.tensorflow_setup import start_tensorflow
 
 
 def embed(
-    model: Path, facts: ModelFacts, texts: Path, recipe: TrainRecipe, known: list[Path], folder: Path, say: Say
-) -> EmbeddingsFacts | None:
-    """Compute the vectors of the texts that have none yet.
+    model: Path,
+    facts: ModelFacts,
+    texts: Path,
+    recipe: TrainRecipe,
+    known: list[Path],
+    shard: tuple[int, int],
+    folder: Path,
+    say: Say,
+) -> EmbeddingsFacts:
+    """Compute the vectors of a shard of the texts that have none yet.
 
     Args:
         model: a `model` artifact.
@@ -27,22 +34,19 @@ def embed(
         texts: a `tokens` artifact for a BERT-like encoder, a `rows` artifact for a text-embedding module.
         recipe: pooling.
         known: embeddings artifacts of the same model, pooling and maximal length.
+        shard: begin and end (exclusive) among the texts that are in none of them, in the order of their keys.
         folder: where the content of the new `embeddings` artifact is written.
         say: takes progress lines.
 
     Returns:
-        How many vectors were written, or None if every text had one.
+        How many vectors were written.
 
     Raises:
         TrainingFailed: the encoder gave a vector that is not finite.
     """
     splits = [read_examples(texts, split) for split in SPLITS]
     keys = np.concatenate([examples.keys for examples in splits])
-    new = Embeddings(known).unknown(keys)
-    distinct = len(Embeddings([]).unknown(keys))
-    say(f"{distinct:,} distinct texts, {distinct - len(new):,} of them embedded before")
-    if not len(new):
-        return None
+    new = Embeddings(known).unknown(keys)[slice(*shard)]
     tf = start_tensorflow()
     encoder = load_encoder(model, facts, recipe, Plan(0, None))
     compute = tf.function(

@@ -84,19 +84,17 @@ def write_embeddings(folder: Path, keys: Keys, vectors: Vectors) -> None:
     np.save(folder / "vectors.npy", vectors, allow_pickle=False)
 
 
-def holds_any(folder: Path, texts: Path) -> bool:
-    """Whether an embeddings artifact knows at least one of the texts.
+def distinct_keys(texts: Path) -> Keys:
+    """The hash of each distinct text of a `tokens` or `rows` artifact, in the order of their bytes.
 
     Args:
-        folder: the artifact's folder.
-        texts: a `tokens` or `rows` artifact.
+        texts: the artifact's folder.
 
     Returns:
-        True if it does.
+        uint8[n, 16].
     """
-    known = Embeddings([folder])
     keys = np.concatenate([read_examples(texts, split).keys for split in SPLITS])
-    return len(known.unknown(keys)) < len(Embeddings([]).unknown(keys))
+    return keys[Embeddings([]).unknown(keys)]
 
 
 def _searchable(keys: Keys) -> npt.NDArray[np.bytes_]:

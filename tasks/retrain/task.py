@@ -5,7 +5,7 @@ that another head, or a few more rows, do not pay for them again.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -16,6 +16,7 @@ from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
 from schemas.handoff import ModelFacts, TokensFacts
 from schemas.recipe import TrainRecipe
+from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 1
@@ -52,6 +53,10 @@ def tokenise_texts(
     return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
 
 
+# What a killed run loses of this at most. So many texts take a minute or more, and starting a process for them 8 s.
+SHARD_TEXTS = 50_000
+
+
 @task(name="Embed texts", timeout_seconds=24 * 3600, **RETRY_ONCE)
 def embed_texts(
     model: Artifact, texts: Artifact, recipe: TrainRecipe, refresh: bool = False
@@ -69,19 +74,17 @@ def embed_texts(
     """
     store = Store.open()
     recipe = with_length_of(texts, recipe)
-    pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
-    parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
+    parameters = _embedding_parameters(model, recipe)
     # All vectors that this model gives under these parameters, from whichever run: the collection grows by one
     # artifact for each run that brings new texts.
     versions = {"tokenise": TOKENISE_VERSION, "normalisation": NORMALISATION}
     collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters | versions, [model]).digest}"
 
-    def work(producer: Producer) -> Outputs:
-        from tasks.retrain.embeddings import holds_any
-        from tasks.retrain.worker import embed
+    def work(_: Producer) -> Outputs:
+        from tasks.retrain.embeddings import Embeddings, distinct_keys
 
+        wanted = distinct_keys(store.checkout(texts))
         known: dict[str, tuple[Artifact, Path]] = {}
-        wanted = store.checkout(texts)
         for artifact in [] if refresh else store.collection(collection):
             try:
                 folder = store.checkout(artifact)
@@ -89,27 +92,69 @@ def embed_texts(
                 say()(f"embeddings left out and computed again: {error.what}")
                 continue
             # Other data sets of the same model share the collection; theirs are no origin of this classifier.
-            if holds_any(folder, wanted):
+            if len(Embeddings([folder]).unknown(wanted)) < len(wanted):
                 known[artifact.digest] = (artifact, folder)
-        folders = [folder for _, folder in known.values()]
-        with store.scratch() as folder, say_and_show() as tell:
-            facts = embed(
-                store.checkout(model),
-                ModelFacts.model_validate(model.facts),
-                wanted,
-                recipe,
-                folders,
-                folder,
-                tell,
-            )
-            outputs = {digest: artifact for digest, (artifact, _) in known.items()}
-            if facts is not None:
-                new = store.put("embeddings", folder, producer=producer, inputs=[model, texts], facts=facts)
-                store.append(collection, new)
-                outputs[new.digest] = new
+        outputs = {digest: artifact for digest, (artifact, _) in known.items()}
+        new = len(Embeddings([folder for _, folder in known.values()]).unknown(wanted))
+        say()(f"{len(wanted):,} distinct texts, {len(wanted) - new:,} of them embedded before")
+        shard = {"model": model, "texts": texts, "recipe": recipe, "known": list(outputs.values()), "store": store.root}
+        shards = [(begin, min(begin + SHARD_TEXTS, new)) for begin in range(0, new, SHARD_TEXTS)]
+        made = run_each(embed_shard, [shard | {"shard": each, "refresh": refresh} for each in shards])
+        # Not before all are done: the next run after a kill finds the same texts unknown, and so the same shards.
+        for embeddings in (each["embeddings"] for each in made):
+            store.append(collection, embeddings)
+            outputs[embeddings.digest] = embeddings
         return outputs
 
     return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
+
+
+@task(name="Embed shard", task_run_name="Embed texts {shard}", timeout_seconds=24 * 3600, **RETRY_ONCE)
+def embed_shard(
+    model: Artifact,
+    texts: Artifact,
+    recipe: TrainRecipe,
+    known: list[Artifact],
+    shard: tuple[int, int],
+    store: str,
+    refresh: bool = False,
+) -> Outputs | State[Outputs]:
+    """Compute the text vectors of some of the texts. It may run on a machine where nothing else of the flow does.
+
+    Args:
+        model: the pretrained model.
+        texts: token ids, or clean rows where the model takes strings.
+        recipe: pooling.
+        known: embeddings that hold some of the texts.
+        shard: begin and end (exclusive) among the texts that are in none of them, in the order of their keys.
+        store: root of the artifact store.
+        refresh: compute them even if they are in the store.
+
+    Returns:
+        `embeddings`: a vector for each text of the shard.
+    """
+    opened = Store.open(store)
+
+    def work(producer: Producer) -> Outputs:
+        from tasks.retrain.worker import embed
+
+        folders = [opened.checkout(artifact) for artifact in known]
+        facts = ModelFacts.model_validate(model.facts)
+        with opened.scratch() as folder, say_and_show() as tell:
+            found = embed(opened.checkout(model), facts, opened.checkout(texts), recipe, folders, shard, folder, tell)
+            made = opened.put("embeddings", folder, producer=producer, inputs=[model, texts], facts=found)
+        return {"embeddings": made}
+
+    parameters = _embedding_parameters(model, recipe) | {"shard": shard}
+    return run_once(
+        opened, "retrain.embed_shard", EMBED_VERSION, parameters, [model, texts, *known], work, refresh=refresh
+    )
+
+
+def _embedding_parameters(model: Artifact, recipe: TrainRecipe) -> dict[str, Any]:
+    """What of a recipe the vectors depend on."""
+    pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
+    return {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
 
 
 @task(name="Train classifier", timeout_seconds=24 * 3600, **RETRY_ONCE)

@@ -20,8 +20,15 @@ _TIMEOUT_SECONDS = 24 * 3600
 
 
 def embed(
-    model: Path, facts: ModelFacts, texts: Path, recipe: TrainRecipe, known: list[Path], folder: Path, say: Say
-) -> EmbeddingsFacts | None:
+    model: Path,
+    facts: ModelFacts,
+    texts: Path,
+    recipe: TrainRecipe,
+    known: list[Path],
+    shard: tuple[int, int],
+    folder: Path,
+    say: Say,
+) -> EmbeddingsFacts:
     """`tasks.retrain.embed.embed` in a process of its own."""
     answer = _ask(
         say,
@@ -31,9 +38,10 @@ def embed(
         texts=str(texts),
         recipe=recipe.model_dump(),
         known=[str(path) for path in known],
+        shard=shard,
         folder=str(folder),
     )
-    return EmbeddingsFacts.model_validate(answer) if answer else None
+    return EmbeddingsFacts.model_validate(answer)
 
 
 def train(
@@ -74,8 +82,8 @@ def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:
         from tasks.retrain.embed import embed as embed_here
 
         known = [Path(path) for path in request["known"]]
-        embedded = embed_here(model, facts, Path(request["texts"]), recipe, known, folder, say)
-        return embedded.model_dump() if embedded else {}
+        begin, end = request["shard"]
+        return embed_here(model, facts, Path(request["texts"]), recipe, known, (begin, end), folder, say).model_dump()
     from tasks.retrain.checkpoints import Checkpoints
     from tasks.retrain.strategy import is_first_worker
     from tasks.retrain.train import train as train_here

@@ -55,7 +55,7 @@ def run(mode: str, model: Path, rows: Path, tokens: Path, folder: Path, keeper: 
 
 def main(model: Path, rows: Path, tokens: Path, folder: Path) -> None:
     (folder / "embeddings").mkdir(parents=True)
-    embed(model, FACTS, tokens, recipe(), [], folder / "embeddings", print)
+    embed(model, FACTS, tokens, recipe(), [], (0, 360), folder / "embeddings", print)
     for mode in SETTINGS:
         run(mode, model, rows, tokens, folder / mode, None, print)
 

@@ -154,8 +154,10 @@ def test_the_worker_does_the_same_in_a_process_of_its_own(
     mode = "feature_extraction"
     settings = recipe(mode=mode, **SETTINGS[mode])
     embeddings = [runs[0] / "embeddings"]
-    assert worker.embed(model, FACTS, tokens, settings, embeddings, tmp_path, lines.append) is None
-    assert lines == ["360 distinct texts, 360 of them embedded before"]
+    assert worker.embed(model, FACTS, tokens, settings, [], (0, 360), tmp_path, lines.append).texts == 360
+    for name in ("keys.npy", "vectors.npy"):
+        assert (tmp_path / name).read_bytes() == (embeddings[0] / name).read_bytes()
+        (tmp_path / name).unlink()
     facts = worker.train(model, FACTS, rows, tokens, embeddings, settings, None, tmp_path, lines.append)
     assert isinstance(facts, ClassifierFacts)
     assert facts.best_epoch <= facts.epochs <= 3
