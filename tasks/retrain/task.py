@@ -53,7 +53,7 @@ def tokenise_texts(
     return run_once(store, "retrain.tokenise", TOKENISE_VERSION, parameters, [model, rows], work, refresh=refresh)
 
 
-# What a killed run loses of this at most. So many texts take a minute or more, and starting a process for them 8 s.
+# A killed run loses at most so many, which take minutes; a process of its own costs a shard a second or two.
 SHARD_TEXTS = 50_000
 
 
@@ -109,7 +109,8 @@ def embed_texts(
     return run_once(store, "retrain.embed", EMBED_VERSION, parameters, [model, texts], work, refresh=refresh)
 
 
-@task(name="Embed shard", task_run_name="Embed texts {shard}", timeout_seconds=24 * 3600, **RETRY_ONCE)
+# Without Prefect's timeout, which does nothing in a worker's thread; the process that embeds has its own.
+@task(name="Embed shard", task_run_name="Embed texts {shard}", **RETRY_ONCE)
 def embed_shard(
     model: Artifact,
     texts: Artifact,

@@ -1,4 +1,4 @@
-"""Shards on a real Dask cluster: two workers, of which one is killed in the middle."""
+"""Shards on a real Dask cluster of two workers, of which one is killed in the middle of its work."""
 
 import json
 import os
@@ -6,63 +6,70 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 
+from hubtune.errors import ClusterUnavailable
+from tasks.cluster import run_each
+from tasks.retrain.task import embed_shard
 from tests.retrain import small_inputs
 
 pytestmark = pytest.mark.slow
 DASK = str(Path(sys.executable).parent / "dask")
+ALONE = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
 
 
-@pytest.fixture
-def scheduler() -> Iterator[str]:
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is killed at the end, if it has not ended by then."""
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def embed(inputs: list[Path], environment: dict[str, str]) -> list[str]:
+    """Digests of the embeddings of each shard."""
+    command = [sys.executable, "-m", "tests.road.sharded", *map(str, inputs)]
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    digests: list[str] = json.loads(ended.stdout)
+    return digests
+
+
+def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: dict[str, str], tmp_path: Path) -> None:
+    inputs = [small_inputs.write_topics(tmp_path / "rows"), small_inputs.write_model(tmp_path / "model")]
+    inherited = os.environ | prefect_server
+    expected = embed(inputs, inherited | {"HUBTUNE_STORE": str(tmp_path / "alone")})
+    assert len(expected) == 3
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-    process = subprocess.Popen([DASK, "scheduler", "--host", address, "--no-dashboard"], stderr=subprocess.DEVNULL)
-    yield address
-    process.terminate()
-    process.wait(timeout=30)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        stack.enter_context(running([DASK, "scheduler", "--host", address, "--no-dashboard"], inherited))
+        # Workers know of the store by the task's arguments alone.
+        one, _ = (stack.enter_context(running([DASK, "worker", address, *ALONE], inherited)) for _ in range(2))
+        settings = {"HUBTUNE_STORE": str(tmp_path / "shared"), "HUBTUNE_DASK": address}
+        digests = thread.submit(embed, inputs, inherited | settings)
+        assert one.stdout is not None
+        assert any("the store holds no result" in line for line in one.stdout)
+        one.kill()
+        assert digests.result() == expected
 
 
-def start_worker(scheduler: str, name: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    options = ["--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-    with log.open("wb") as file:
-        return subprocess.Popen([DASK, "worker", scheduler, *options], env=environment, stdout=file, stderr=file)
-
-
-def embed(inputs: list[Path], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.road.sharded", *map(str, inputs)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(
-    prefect_server: dict[str, str], scheduler: str, tmp_path: Path
-) -> None:
-    inputs = [small_inputs.write_topics(tmp_path / "rows"), small_inputs.write_model(tmp_path / "model")]
-    alone = os.environ | prefect_server | {"HUBTUNE_STORE": str(tmp_path / "alone")}
-    out, err = embed(inputs, alone).communicate(timeout=300)
-    expected = json.loads(out)
-    assert len(expected) == 3, err
-
-    # The workers know of the store by the task's arguments alone.
-    workers = [start_worker(scheduler, name, os.environ | prefect_server, tmp_path / name) for name in ("one", "two")]
-    try:
-        run = embed(inputs, alone | {"HUBTUNE_STORE": str(tmp_path / "shared"), "HUBTUNE_DASK": scheduler})
-        assert run.stderr is not None
-        lost = next(line for line in run.stderr if "Embed texts (" in line)
-        print(lost)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    out, err = run.communicate(timeout=300)
-    print(out, err)
-    assert json.loads(out) == expected
+def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUBTUNE_DASK", "tcp://127.0.0.1:9")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(ClusterUnavailable) as raised:
+        run_each(embed_shard, [{}])
+    assert "HUBTUNE_DASK=tcp://127.0.0.1:9" in str(raised.value)
