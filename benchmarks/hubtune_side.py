@@ -12,16 +12,18 @@ PREPARED is a folder that benchmarks/prepare.py made. Embedding and training run
 import argparse
 import json
 import re
-import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.report import cores, peak_mb, rate, scores, shapes_summary, versions
+import psutil
+
+from benchmarks.peers.report import cores, rate, scores, shapes_summary, versions
 from benchmarks.prepare import MAX_LENGTH, Prepared
 from schemas.recipe import TrainRecipe
 
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=json.loads, default={}, help="the train section, as JSON")
     parser.add_argument("--vectors", type=Path, help="embed: where the vectors are kept, as an embeddings artifact")
     arguments = parser.parse_args()
+    MEMORY.start()
     with redirect_stdout(sys.stderr):
         if arguments.what == "peak":
             report = matmul_peak()
@@ -317,9 +320,32 @@ def _forward_rate(log: Log, prepared: Prepared) -> float | None:
     return len(_lengths(prepared, "validation")) / found[-1][1] if found and found[-1][1] else None
 
 
+class _Memory(threading.Thread):
+    """Samples the memory of all processes below this one, pages that several of them share counted once (PSS)."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_mb = 0.0
+
+    def run(self) -> None:
+        while True:
+            self.peak_mb = max(self.peak_mb, sum(map(_proportional_mb, psutil.Process().children(recursive=True))))
+            time.sleep(0.25)
+
+
+def _proportional_mb(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss) / 1e6
+    except psutil.NoSuchProcess:  # it has just ended
+        return 0.0
+
+
+MEMORY = _Memory()
+
+
 def _machine() -> dict[str, Any]:
     return {
-        "peak_mb": peak_mb(resource.RUSAGE_CHILDREN),
+        "peak_mb": MEMORY.peak_mb,
         "threads": cores(),
         "versions": versions("tensorflow", "tokenizers", "numpy"),
     }

@@ -102,10 +102,10 @@ def shapes_summary(shapes: Sequence[tuple[int, int]]) -> dict[str, int]:
     }
 
 
-def peak_mb(who: int = resource.RUSAGE_SELF) -> float:
-    """The most memory that this process (or, with RUSAGE_CHILDREN, the largest of its children) held at a time, MB."""
+def peak_mb() -> float:
+    """The most memory that this process held at a time, MB."""
     # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def cores() -> int:
