@@ -27,7 +27,11 @@ from tasks.fork_server import ForkedProcess, ForkServerEnded
 Work = Callable[[dict[str, Any], Say], dict[str, Any]]
 
 # PYTHONHASHSEED: the order of sets must not reach a file. TF_CPP_MIN_LOG_LEVEL: no notes on CPU features.
+# TF_USE_LEGACY_KERAS: TensorFlow then leaves out Keras 3, and some seconds of imports; no Keras is used.
 _CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+# oneDNN's kernels gained up to a factor of 1.27 in the training step and are not the default on every CPU. It is read
+# once, at import; whoever sets the variable keeps the last word.
+_PREFERRED = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float) -> dict[str, Any]:
@@ -48,9 +52,11 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         UnexpectedFailure: the child did not end in time, or failed with an error that is not of hubtune's family.
     """
     try:
-        child = _start(module)
+        child = _start(module, timeout_seconds)
     except ForkServerEnded as error:
         raise _ended("tasks.fork_server", error.status, False, timeout_seconds, error.last_words) from None
+    except TimeoutError:
+        raise _ended("tasks.fork_server", 0, True, timeout_seconds, "") from None
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
@@ -89,10 +95,10 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
     return result
 
 
-def _start(module: str) -> "ForkedProcess | subprocess.Popen[str]":
-    environment = os.environ | _CHILD_ENVIRONMENT
+def _start(module: str, timeout_seconds: float) -> "ForkedProcess | subprocess.Popen[str]":
+    environment = _PREFERRED | os.environ | _CHILD_ENVIRONMENT
     if sys.platform == "linux":
-        return ForkedProcess(module, environment)
+        return ForkedProcess(module, environment, timeout_seconds)
     return subprocess.Popen(
         # -P: what lies in the working directory must not stand in for a module.
         [sys.executable, "-P", "-m", module],

@@ -14,6 +14,7 @@ from hubtune.errors import UnexpectedFailure, UnsupportedModel, WorkerDied
 from hubtune.progress import ProgressLine
 from tasks.fresh_process import run_in_fresh_process
 
+pytestmark = pytest.mark.slow
 CHILD = "tests.fresh_child"
 
 
@@ -44,6 +45,7 @@ def test_a_killed_child_is_told() -> None:
 
 
 def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:
+    run_in_fresh_process(CHILD, {"do": "answer", "numbers": []}, lambda _: None, timeout_seconds=60)
     pid_file = tmp_path / "pid"
     with pytest.raises(UnexpectedFailure, match="did not end within 3 s"):
         run_in_fresh_process(CHILD, {"do": "hang", "pid_file": str(pid_file)}, lambda _: None, timeout_seconds=3)
@@ -62,6 +64,8 @@ def test_processes_come_from_one_that_has_imported_tensorflow(tmp_path: Path) ->
         _wait_until(hanging.exists)
         answers = [run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60) for _ in range(2)]
         assert [answer["tensorflow"] for answer in answers] == [True, True]
+        # Read when TensorFlow is imported, so that it must have been set before that.
+        assert "TF_ENABLE_ONEDNN_OPTS=1" in Path(f"/proc/{_pids(hanging)[1]}/environ").read_text().split("\0")
         assert answers[0]["pid"] != answers[1]["pid"]
         # With the server its processes lose nothing but what they would say at their end.
         child, server = _pids(hanging)
@@ -75,17 +79,30 @@ def test_processes_come_from_one_that_has_imported_tensorflow(tmp_path: Path) ->
 
 
 def test_the_environment_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in ("one", "two"):
+    for value in ("one", "two", "large" * 100_000):
         monkeypatch.setenv("HUBTUNE_SOMETHING", value)
         request = {"do": "look", "variable": "HUBTUNE_SOMETHING"}
         assert run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60) == {"value": value}
 
 
-def test_a_broken_tensorflow_is_told(tmp_path: Path) -> None:
-    (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart is of another version')", encoding="utf-8")
-    program = (
-        f"from tasks.fresh_process import run_in_fresh_process as r; r({CHILD!r}, {{}}, print, timeout_seconds=60)"
-    )
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+@pytest.mark.parametrize(
+    ("tensorflow", "told"),
+    [
+        ("raise ImportError('libcudart is of another version')", "failed: ImportError: libcudart"),
+        ("import time; time.sleep(600)", "did not end within 3 s"),
+    ],
+)
+def test_a_broken_tensorflow_is_told_to_all_who_wait(tmp_path: Path, tensorflow: str, told: str) -> None:
+    (tmp_path / "tensorflow.py").write_text(tensorflow, encoding="utf-8")
+    program = f"""
+from concurrent.futures import ThreadPoolExecutor
+from tasks.fresh_process import run_in_fresh_process as run
+with ThreadPoolExecutor(2) as threads:
+    asked = [threads.submit(run, {CHILD!r}, {{}}, print, timeout_seconds=3) for _ in range(2)]
+for each in asked:
+    print(type(each.exception()).__name__, each.exception())
+"""
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
@@ -93,8 +110,8 @@ def test_a_broken_tensorflow_is_told(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
-    assert "UnexpectedFailure: the process for tasks.fork_server failed: ImportError: libcudart" in ended.stderr
+    start = f"UnexpectedFailure the process for tasks.fork_server {told}"
+    assert sum(line.startswith(start) for line in ended.stdout.splitlines()) == 2, ended.stdout + ended.stderr
 
 
 def test_a_killed_parent_leaves_no_child_behind(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ def start_tensorflow() -> Any:
     Returns:
         The module `tensorflow`, with deterministic ops switched on for this process.
     """
-    # oneDNN's kernels gained up to a factor of 1.27 in the training step and are not the default on every CPU. Read
-    # once, at import; whoever sets the variable keeps the last word.
+    # As in the processes that blocks work in (`tasks.fresh_process`), where it has been imported by now.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # Without a GPU, TensorFlow reports as an error that it found none; with one, its errors are worth reading.
