@@ -1,19 +1,25 @@
 """Runs programs one after the other, in turns, and compares medians."""
 
+import contextlib
 import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 Run = dict[str, Any]
+_SAMPLE_SECONDS = 0.2
 
 
 def run(python: str, module: str, *arguments: str) -> Run:
@@ -25,28 +31,39 @@ def run(python: str, module: str, *arguments: str) -> Run:
         arguments: its command line.
 
     Returns:
-        What it printed; `load_before`, the machine's load average (1 minute) before it started, which holds the end of
+        What it printed; `peak_mb`, the most memory that it and the processes below it held at a sample; `load_before`, the machine's load average (1 minute) before it started, which holds the end of
         the run before it; `others`, the cores that other processes kept busy meanwhile, in the mean; `wall_seconds`.
     """
     load = os.getloadavg()[0]
     before = time.perf_counter(), _busy_seconds(), _seconds_of_children()
-    ended = subprocess.run(
-        [python, "-m", module, *arguments],
-        cwd=ROOT,
-        # The checkout that holds this file is measured, also by the processes that a program starts.
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        sys.exit(f"{module} {' '.join(arguments)} failed:\n{ended.stderr[-4000:]}")
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [python, "-m", module, *arguments],
+            cwd=ROOT,
+            # The checkout that holds this file is measured, also by the processes that a program starts.
+            env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        memory = _Memory(process.pid)
+        memory.start()
+        out, _ = process.communicate()
+        memory.join()
+        errors.seek(0)
+        if process.returncode:
+            sys.exit(f"{module} {' '.join(arguments)} failed:\n{errors.read()[-4000:]}")
     wall, busy, own = (
         now - then
         for now, then in zip((time.perf_counter(), _busy_seconds(), _seconds_of_children()), before, strict=True)
     )
-    report: Run = json.loads(ended.stdout.strip().splitlines()[-1])
-    report |= {"load_before": load, "others": max(0.0, busy - own) / wall, "wall_seconds": wall}
+    report: Run = json.loads(out.strip().splitlines()[-1])
+    report |= {
+        "peak_mb": memory.peak_mb,
+        "load_before": load,
+        "others": max(0.0, busy - own) / wall,
+        "wall_seconds": wall,
+    }
     rate = f", {report['examples_per_second']:,.1f} examples/s" if "examples_per_second" in report else ""
     print(
         f"{report['program']}: {wall:.0f} s{rate} (load before {load:.1f}, others {report['others']:.2f} cores)",
@@ -54,6 +71,30 @@ def run(python: str, module: str, *arguments: str) -> Run:
         flush=True,
     )
     return report
+
+
+class _Memory(threading.Thread):
+    """Samples what a process and all below it hold in memory, pages that several of them share counted once (PSS)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self.peak_mb = 0.0
+
+    def run(self) -> None:
+        """Sample until the process has ended."""
+        while self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                tree = [self._process, *self._process.children(recursive=True)]
+                self.peak_mb = max(self.peak_mb, sum(map(_proportional_mb, tree)))
+            time.sleep(_SAMPLE_SECONDS)
+
+
+def _proportional_mb(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss) / 1e6
+    except psutil.NoSuchProcess:  # it has just ended
+        return 0.0
 
 
 def alternate(sides: Mapping[str, Callable[[int], Run]], repeats: int) -> dict[str, list[Run]]:

@@ -15,13 +15,10 @@ import re
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from benchmarks.peers.report import cores, rate, scores, shapes_summary, versions
 from benchmarks.prepare import MAX_LENGTH, Prepared
@@ -43,7 +40,6 @@ def main() -> None:
     parser.add_argument("--recipe", type=json.loads, default={}, help="the train section, as JSON")
     parser.add_argument("--vectors", type=Path, help="embed: where the vectors are kept, as an embeddings artifact")
     arguments = parser.parse_args()
-    MEMORY.start()
     with redirect_stdout(sys.stderr):
         if arguments.what == "peak":
             report = matmul_peak()
@@ -249,7 +245,7 @@ def _embed(
     """Tokenise and embed; the one place where those are called."""
     import polars  # noqa: F401  (so that its import is not counted as tokenising)
 
-    from tasks.retrain.embeddings import Embeddings, distinct_keys
+    from tasks.retrain.embeddings import Embeddings, distinct_keys, write_keys
     from tasks.retrain.tokenise import tokenise
     from tasks.retrain.worker import embed as embed_in_worker
 
@@ -258,8 +254,11 @@ def _embed(
     log = Log()
     tokenise(prepared.model, rows, MAX_LENGTH, prepared.facts.max_positions, tokens, log.say)
     tokenised = log.now()
-    shard = (0, len(Embeddings(known).unknown(distinct_keys(tokens))))
-    facts = embed_in_worker(prepared.model, prepared.facts, tokens, recipe, known, shard, vectors, log.say)
+    keys = distinct_keys(tokens)
+    new = keys[Embeddings(known).unknown(keys)]
+    write_keys(vectors, new)
+    shard = (0, len(new))
+    facts = embed_in_worker(prepared.model, prepared.facts, tokens, vectors, shard, recipe, vectors, log.say)
     ended = log.now()
     found = log.done("Embedding")
     if not found:
@@ -320,32 +319,8 @@ def _forward_rate(log: Log, prepared: Prepared) -> float | None:
     return len(_lengths(prepared, "validation")) / found[-1][1] if found and found[-1][1] else None
 
 
-class _Memory(threading.Thread):
-    """Samples the memory of all processes below this one, pages that several of them share counted once (PSS)."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak_mb = 0.0
-
-    def run(self) -> None:
-        while True:
-            self.peak_mb = max(self.peak_mb, sum(map(_proportional_mb, psutil.Process().children(recursive=True))))
-            time.sleep(0.25)
-
-
-def _proportional_mb(process: psutil.Process) -> float:
-    try:
-        return float(process.memory_full_info().pss) / 1e6
-    except psutil.NoSuchProcess:  # it has just ended
-        return 0.0
-
-
-MEMORY = _Memory()
-
-
 def _machine() -> dict[str, Any]:
     return {
-        "peak_mb": MEMORY.peak_mb,
         "threads": cores(),
         "versions": versions("tensorflow", "tokenizers", "numpy"),
     }

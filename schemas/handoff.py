@@ -87,6 +87,12 @@ class TokensFacts(_Facts):
     max_length: int
 
 
+class TextsToEmbedFacts(_Facts):
+    """Which texts have no embedding yet (kind `texts_to_embed`). File: `keys.npy` (uint8[n, 16], in their order)."""
+
+    texts: int
+
+
 class EmbeddingsFacts(_Facts):
     """Embeddings of texts that had none yet (kind `embeddings`).
 
@@ -122,6 +128,7 @@ class ClassifierFacts(_Facts):
     best_epoch: int
     parameters: int
     trained_parameters: int
+    precision: Literal["float32", "bfloat16", "float16"]
 
 
 class EvaluationFacts(_Facts):

@@ -54,7 +54,7 @@ _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 # Fields that some modes have no use for. There they are refused: ignored, they would seem to have had an effect.
 _TRAINS_ENCODER = ("fine_tuning", "partial", "layer_extraction")
-_MEANT_FOR: dict[str, tuple[str, ...]] = {
+MEANT_FOR: dict[str, tuple[str, ...]] = {
     "freeze_layers": ("partial", "layer_extraction"),
     "keep_hidden_states": ("partial", "layer_extraction"),
     "layers": ("layer_extraction",),
@@ -302,7 +302,7 @@ class TrainRecipe(_Section):
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Self:
-        for field, modes in _MEANT_FOR.items():
+        for field, modes in MEANT_FOR.items():
             if getattr(self, field) != TrainRecipe.model_fields[field].default and self.mode not in modes:
                 raise ValueError(f"{field} has no meaning in mode {self.mode}; it is for {', '.join(modes)}")
         if self.mode == "layer_extraction" and self.pooling == "pooled":

@@ -9,6 +9,9 @@ from prefect.tasks import Task
 from hubtune.errors import ClusterUnavailable, WorkerDied
 from tasks.execution import Outputs, outputs_of
 
+# How long workers may take to join; a cluster that scales up by itself takes a few minutes.
+_WORKERS_SECONDS = 600
+
 
 def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[Outputs]:
     """Run a task once for each shard.
@@ -25,7 +28,7 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
         What each call gave.
 
     Raises:
-        ClusterUnavailable: the scheduler does not answer.
+        ClusterUnavailable: the scheduler does not answer, has no workers, or is gone.
         WorkerDied: the workers that took a shard died, one after the other.
         HubtuneError: what a call failed with; the shards that were done by then are not done again.
     """
@@ -37,15 +40,19 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
             return [outputs_of(task.fn(**calls[0]))]
         return [task(**call) for call in calls]
     from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
     from prefect_dask.task_runners import DaskTaskRunner
 
+    where = f"HUBTUNE_DASK={address}"
     with DaskTaskRunner(address=address) as runner:
         try:
+            # Without workers the scheduler would keep the tasks, and this one would wait, without a word.
+            runner.client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
             futures = [runner.submit(task, dict(call)) for call in calls]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ClusterUnavailable(
-                f"the Dask scheduler does not answer: {error}",
-                where=f"HUBTUNE_DASK={address}",
+                f"the Dask scheduler or its workers do not answer: {error}",
+                where=where,
                 remedy="start the cluster, correct the address, or unset the variable to work without a cluster",
             ) from error
         try:
@@ -53,6 +60,10 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
         except KilledWorker as error:
             raise WorkerDied(
                 f"workers died while they worked on a shard: {error}",
-                where=f"HUBTUNE_DASK={address}",
+                where=where,
                 remedy="give the workers more memory, or see their logs; shards that were done are kept",
+            ) from error
+        except FutureCancelledError as error:
+            raise ClusterUnavailable(
+                f"the Dask scheduler is gone: {error}", where=where, remedy="run again; shards that were done are kept"
             ) from error

@@ -183,14 +183,21 @@ def _cut(text: str) -> str:
 
 
 def _print_next(report: "RunReport", recipe: "Recipe", path: Path | None, console: Console) -> None:
+    from hubtune.cli.recipe_file import load_recipe
+
     console.print("[bold]What to type next[/bold]")
     command = os.path.relpath(sys.argv[0]) if "/" in sys.argv[0] else sys.argv[0]
     same = f" {path}" if path else ""
     mode = "fine_tuning" if recipe.train.mode == "feature_extraction" else "feature_extraction"
+    other = [f"{command} retrain{same} --set train.mode={mode}"]
+    try:
+        load_recipe(path, [f"train.mode={mode}"])
+    except InvalidRecipe:  # options that mean nothing in the other mode
+        other = []
     for line in (
         f'{command} predict {report.model} "your own text"',
         f"{command} models {report.model}",
-        f"{command} retrain{same} --set train.mode={mode}",
+        *other,
         f"{command} retrain your-recipe.yaml     (see examples/recipes)",
     ):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -77,7 +77,7 @@ class Checkpoints:
             state: of the same training, as it begins.
 
         Returns:
-            False if there is none, or it is damaged: then training begins from the start.
+            False if there is none, it is damaged, or of another precision: then training begins from the start.
         """
         from safetensors.numpy import load_file
 
@@ -94,6 +94,12 @@ class Checkpoints:
             self._say(f"the checkpoint is left out, training begins from the start: {error.what}")
             return False
         entry = json.loads((folder / "state.json").read_bytes())
+        if entry["precision"] != state.precision:
+            self._say(
+                f"the checkpoint was computed in {entry['precision']}, this device computes in {state.precision}: "
+                "training begins from the start"
+            )
+            return False
         history = [
             Epoch(**{**epoch, "validation": ValidationMetrics(**epoch["validation"])}) for epoch in entry["history"]
         ]
@@ -172,6 +178,7 @@ def _write(folder: Path, state: TrainingState) -> None:
     entry: dict[str, Any] = {
         "epoch": state.epoch,
         "parts": state.parts,
+        "precision": state.precision,
         "history": [asdict(epoch) for epoch in state.history],
     }
     (folder / "state.json").write_text(json.dumps(entry), encoding="utf-8")

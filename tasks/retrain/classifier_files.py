@@ -16,6 +16,7 @@ from tasks.retrain.examples import Examples
 from tasks.retrain.fit import TrainingState, best_epoch
 from tasks.retrain.head import Weights
 from tasks.retrain.plan import Plan
+from tasks.retrain.precision import Precision
 
 
 def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
@@ -36,7 +37,13 @@ def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
 
 
 def write_description(
-    folder: Path, facts: ModelFacts, labels: list[str], variables: list[str], recipe: TrainRecipe, plan: Plan
+    folder: Path,
+    facts: ModelFacts,
+    labels: list[str],
+    variables: list[str],
+    recipe: TrainRecipe,
+    plan: Plan,
+    precision: Precision,
 ) -> None:
     """Write `classifier.json`: all that is needed to build the classifier again from model and weights.
 
@@ -47,6 +54,7 @@ def write_description(
         variables: names of the encoder's variables in `encoder.safetensors`.
         recipe: pooling has no meaning, and is null, where the model takes strings.
         plan: the layers that are taken; null for the model's own output.
+        precision: what the encoder's layers were computed in while it was trained.
     """
     pooling = recipe.pooling if facts.interface == "bert_encoder" else None
     description = {
@@ -60,6 +68,7 @@ def write_description(
         "activation": recipe.activation,
         "max_length": recipe.max_length if pooling else None,
         "variables": variables,
+        "precision": precision,
     }
     _write_json(folder / "classifier.json", description)
 

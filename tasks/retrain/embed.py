@@ -8,7 +8,7 @@ from hubtune.errors import TrainingFailed
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, EmbeddingsFacts, ModelFacts
 from schemas.recipe import TrainRecipe
-from tasks.retrain.embeddings import Embeddings, write_embeddings
+from tasks.retrain.embeddings import Keys, places_of, write_embeddings
 from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import Texts, TokenIds, read_examples
 from tasks.retrain.forward import forward
@@ -20,21 +20,19 @@ def embed(
     model: Path,
     facts: ModelFacts,
     texts: Path,
+    wanted: Keys,
     recipe: TrainRecipe,
-    known: list[Path],
-    shard: tuple[int, int],
     folder: Path,
     say: Say,
 ) -> EmbeddingsFacts:
-    """Compute the vectors of a shard of the texts that have none yet.
+    """Compute the vectors of some texts.
 
     Args:
         model: a `model` artifact.
         facts: its facts.
         texts: a `tokens` artifact for a BERT-like encoder, a `rows` artifact for a text-embedding module.
+        wanted: uint8[n, 16], the hash of each text that is to be embedded, distinct and in the order of their bytes.
         recipe: pooling.
-        known: embeddings artifacts of the same model, pooling and maximal length.
-        shard: begin and end (exclusive) among the texts that are in none of them, in the order of their keys.
         folder: where the content of the new `embeddings` artifact is written.
         say: takes progress lines.
 
@@ -45,14 +43,13 @@ def embed(
         TrainingFailed: the encoder gave a vector that is not finite.
     """
     splits = [read_examples(texts, split) for split in SPLITS]
-    keys = np.concatenate([examples.keys for examples in splits])
-    new = Embeddings(known).unknown(keys)[slice(*shard)]
+    places = places_of(wanted, np.concatenate([examples.keys for examples in splits]))
     tf = start_tensorflow()
     encoder = load_encoder(model, facts, recipe, Plan(0, None))
     compute = tf.function(
         lambda features: encoder.text_vectors(features, None), input_signature=[encoder.signature], autograph=False
     )
-    inputs = _chain([examples.inputs for examples in splits]).select(new)
+    inputs = _chain([examples.inputs for examples in splits]).select(places)
     vectors = forward(compute, inputs, encoder.width, say, "Embedding")
     if not np.isfinite(vectors).all():
         raise TrainingFailed(
@@ -60,8 +57,8 @@ def embed(
             where="model.source",
             remedy="the model's files are damaged or do not belong together: fetch it again, or use another",
         )
-    write_embeddings(folder, keys[new], vectors)
-    return EmbeddingsFacts(texts=len(new), width=vectors.shape[1])
+    write_embeddings(folder, wanted, vectors)
+    return EmbeddingsFacts(texts=len(wanted), width=vectors.shape[1])
 
 
 def _chain(parts: list[TokenIds | Texts]) -> TokenIds | Texts:

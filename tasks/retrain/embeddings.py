@@ -80,7 +80,7 @@ def write_embeddings(folder: Path, keys: Keys, vectors: Vectors) -> None:
         keys: uint8[n, 16], distinct and in the order of their bytes (as `Embeddings.unknown` gives them).
         vectors: float32[n, width].
     """
-    np.save(folder / "keys.npy", keys, allow_pickle=False)
+    write_keys(folder, keys)
     np.save(folder / "vectors.npy", vectors, allow_pickle=False)
 
 
@@ -95,6 +95,31 @@ def distinct_keys(texts: Path) -> Keys:
     """
     keys = np.concatenate([read_examples(texts, split).keys for split in SPLITS])
     return keys[Embeddings([]).unknown(keys)]
+
+
+def write_keys(folder: Path, keys: Keys) -> None:
+    """Write the content of a `texts_to_embed` artifact: uint8[n, 16]."""
+    np.save(folder / "keys.npy", keys, allow_pickle=False)
+
+
+def read_keys(folder: Path) -> Keys:
+    """The keys of a `texts_to_embed` or an `embeddings` artifact: uint8[n, 16]."""
+    keys: Keys = np.load(folder / "keys.npy")
+    return keys
+
+
+def places_of(wanted: Keys, keys: Keys) -> Rows:
+    """Where keys stand among others.
+
+    Args:
+        wanted: uint8[m, 16].
+        keys: uint8[n, 16], in which each of them occurs.
+
+    Returns:
+        int64[m], the first place of each.
+    """
+    distinct, first = np.unique(_searchable(keys), return_index=True)
+    return first[_find(distinct, _searchable(wanted))].astype(np.int64)
 
 
 def _searchable(keys: Keys) -> npt.NDArray[np.bytes_]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hubtune.errors import TrainingFailed, WorkerDied
 from hubtune.progress import Progress, Say
-from schemas.recipe import TrainRecipe
+from schemas.recipe import MEANT_FOR, TrainRecipe
 from tasks.retrain.batches import training_batches
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.examples import Features, Inputs, Rows
@@ -83,7 +83,8 @@ def fine_tune(
     lengths = inputs.lengths
     steps = -(-len(truth) // recipe.batch_size)
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
-    state = TrainingState(variables, optimizer, rates, min(recipe.accumulation_steps, recipe.batch_size))
+    parts = min(recipe.accumulation_steps, recipe.batch_size)
+    state = TrainingState(variables, optimizer, rates, parts, precision=precision)
 
     def run_epoch() -> tuple[float, float]:
         batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, state.epoch]))
@@ -142,8 +143,8 @@ def _take_step(
             parts = [_padded(features, classes, *pad) for features, classes in parts]
         try:
             return step_taker.take(parts, state.rates[step], step)
-        except tf.errors.UnavailableError as error:
-            # What a collective operation ends with when the connection to its peer is gone.
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+            # What a collective operation ends with when its peer is gone: the first one, where both were tried.
             told = [line for line in str(error).splitlines() if "Collective ops" in line] or [str(error)]
             raise WorkerDied(
                 f"another worker was lost in step {before + 1}: {told[0]}",
@@ -203,14 +204,11 @@ def _train_head_first(
         for inputs, truth in (train, validation)
     )
     probing = {
-        **recipe.model_dump(exclude={"epochs", "warmup_fraction", "dropout"}),
+        **recipe.model_dump(exclude={"epochs", "warmup_fraction", "dropout", *MEANT_FOR}),
         "mode": "feature_extraction",
         "learning_rate": None if recipe.hidden else _LINEAR_LEARNING_RATE,
         # The head that tuning starts from should be calibrated; which classes it favours is decided later.
         "monitor": "loss",
-        "gradual_unfreezing": False,
-        "freeze_layers": None,
-        "layers": None,
     }
     trained, _ = train_head(seen, held_out, classes, loss, TrainRecipe.model_validate(probing), None, say)
     head.assign(trained.weights())

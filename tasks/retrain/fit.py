@@ -12,6 +12,7 @@ from hubtune.errors import TrainingFailed
 from hubtune.progress import ProgressLine, Say
 from schemas.recipe import Monitor, TrainRecipe
 from tasks.retrain.optimizer import AdamW
+from tasks.retrain.precision import Precision
 from tasks.retrain.validation import ValidationMetrics
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -41,6 +42,7 @@ class TrainingState:
         history: one entry for each epoch done.
         best: the weights after the best epoch; at first those that training started from.
         parts: in how many parts a batch is computed.
+        precision: what the encoder's layers are computed in.
     """
 
     variables: list[Any]
@@ -51,6 +53,7 @@ class TrainingState:
     losses: list[np.float32] = field(default_factory=list)
     history: list[Epoch] = field(default_factory=list)
     best: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    precision: Precision = "float32"
 
     def weights(self) -> list[npt.NDArray[np.float32]]:
         """A copy of the trained variables."""

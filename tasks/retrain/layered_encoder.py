@@ -58,7 +58,8 @@ class LayeredEncoder:
         """The embeddings and the frozen layers: [n * length, width]."""
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
         # Texts to classify are one segment: input_type_ids are all 0.
-        x = self._in_precision(self.bert.embed(features["input_word_ids"], None, drop), step)
+        # Not in 16 bits: what is frozen gives the same whether it is computed once or in every step.
+        x = self.bert.embed(features["input_word_ids"], None, drop)
         padding = self.bert.padding(features["input_mask"])
         for number in range(self.frozen_groups - 1):
             x = self.bert.layer(number, x, padding, keep_all)

@@ -27,7 +27,7 @@ def open_strategy(wanted: Wanted, say: Say) -> Any:
     """
     import tensorflow as tf
 
-    workers = len(_cluster().get("cluster", {}).get("worker", []))
+    workers, _ = _cluster()
     tpu = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR")
     # Looking at the devices starts TensorFlow's runtime, which has to know of the cluster before.
     if wanted == "multi_worker" or (wanted == "auto" and workers > 1):
@@ -59,15 +59,34 @@ def open_strategy(wanted: Wanted, say: Say) -> Any:
     return strategy
 
 
-def is_first_worker() -> bool:
-    """Whether this process is the first worker of its cluster, or alone."""
-    return int(_cluster().get("task", {}).get("index", 0)) == 0
+def is_first_worker(wanted: Wanted) -> bool:
+    """Whether this process is the first worker of its cluster, or trains alone.
+
+    Args:
+        wanted: as of `open_strategy`.
+    """
+    workers, first = _cluster()
+    return first or workers < 2 or wanted not in ("auto", "multi_worker")
 
 
-def _cluster() -> dict[str, Any]:
-    # The format is TensorFlow's: tf.distribute.cluster_resolver.TFConfigClusterResolver.
-    cluster: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    return cluster
+def _cluster() -> tuple[int, bool]:
+    """How many workers TF_CONFIG names, and whether this process is the first of them.
+
+    The format is that of tf.distribute.cluster_resolver.TFConfigClusterResolver. A chief is the first of the workers.
+    """
+    content = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(content)
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        kinds = [kind for kind in ("chief", "worker") if cluster.get(kind)]
+        first = (task.get("type"), int(task.get("index", 0))) == (kinds[0], 0) if kinds else True
+        return sum(len(cluster[kind]) for kind in kinds), first
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidRecipe(
+            f"TF_CONFIG cannot be read: {error}",
+            where=f"TF_CONFIG={content[:200]}",
+            remedy='set it to {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}',
+        ) from error
 
 
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:

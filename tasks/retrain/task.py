@@ -14,14 +14,14 @@ from hubtune.errors import CorruptArtifact
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
-from schemas.handoff import ModelFacts, TokensFacts
+from schemas.handoff import ModelFacts, TextsToEmbedFacts, TokensFacts
 from schemas.recipe import TrainRecipe
 from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 1
 EMBED_VERSION = 2
-TRAIN_VERSION = 2
+TRAIN_VERSION = 3
 
 
 @task(name="Tokenise texts", timeout_seconds=3600, **RETRY)
@@ -80,8 +80,8 @@ def embed_texts(
     versions = {"tokenise": TOKENISE_VERSION, "normalisation": NORMALISATION}
     collection = f"embeddings/{task_key('retrain.embed', EMBED_VERSION, parameters | versions, [model]).digest}"
 
-    def work(_: Producer) -> Outputs:
-        from tasks.retrain.embeddings import Embeddings, distinct_keys
+    def work(producer: Producer) -> Outputs:
+        from tasks.retrain.embeddings import Embeddings, distinct_keys, write_keys
 
         wanted = distinct_keys(store.checkout(texts))
         known: dict[str, tuple[Artifact, Path]] = {}
@@ -95,10 +95,16 @@ def embed_texts(
             if len(Embeddings([folder]).unknown(wanted)) < len(wanted):
                 known[artifact.digest] = (artifact, folder)
         outputs = {digest: artifact for digest, (artifact, _) in known.items()}
-        new = len(Embeddings([folder for _, folder in known.values()]).unknown(wanted))
-        say()(f"{len(wanted):,} distinct texts, {len(wanted) - new:,} of them embedded before")
-        shard = {"model": model, "texts": texts, "recipe": recipe, "known": list(outputs.values()), "store": store.root}
-        shards = [(begin, min(begin + SHARD_TEXTS, new)) for begin in range(0, new, SHARD_TEXTS)]
+        new = wanted[Embeddings([folder for _, folder in known.values()]).unknown(wanted)]
+        say()(f"{len(wanted):,} distinct texts, {len(wanted) - len(new):,} of them embedded before")
+        if not len(new):
+            return outputs
+        with store.scratch() as folder:
+            write_keys(folder, new)
+            facts = TextsToEmbedFacts(texts=len(new))
+            to_embed = store.put("texts_to_embed", folder, producer=producer, inputs=[texts], facts=facts)
+        shard = {"model": model, "texts": texts, "to_embed": to_embed, "recipe": recipe, "store": store.root}
+        shards = [(begin, min(begin + SHARD_TEXTS, len(new))) for begin in range(0, len(new), SHARD_TEXTS)]
         made = run_each(embed_shard, [shard | {"shard": each, "refresh": refresh} for each in shards])
         # Not before all are done: the next run after a kill finds the same texts unknown, and so the same shards.
         for embeddings in (each["embeddings"] for each in made):
@@ -110,13 +116,14 @@ def embed_texts(
 
 
 # Without Prefect's timeout, which does nothing in a worker's thread; the process that embeds has its own.
-@task(name="Embed shard", task_run_name="Embed texts {shard}", **RETRY_ONCE)
+# The task that asks for it tries again; what is done by then is not done again.
+@task(name="Embed shard", task_run_name="Embed texts {shard}", **(RETRY | {"retries": 0}))
 def embed_shard(
     model: Artifact,
     texts: Artifact,
-    recipe: TrainRecipe,
-    known: list[Artifact],
+    to_embed: Artifact,
     shard: tuple[int, int],
+    recipe: TrainRecipe,
     store: str,
     refresh: bool = False,
 ) -> Outputs | State[Outputs]:
@@ -125,9 +132,9 @@ def embed_shard(
     Args:
         model: the pretrained model.
         texts: token ids, or clean rows where the model takes strings.
+        to_embed: keys of the texts that have no vector yet.
+        shard: begin and end (exclusive) of the part of them that is embedded.
         recipe: pooling.
-        known: embeddings that hold some of the texts.
-        shard: begin and end (exclusive) among the texts that are in none of them, in the order of their keys.
         store: root of the artifact store.
         refresh: compute them even if they are in the store.
 
@@ -139,17 +146,16 @@ def embed_shard(
     def work(producer: Producer) -> Outputs:
         from tasks.retrain.worker import embed
 
-        folders = [opened.checkout(artifact) for artifact in known]
         facts = ModelFacts.model_validate(model.facts)
+        texts_folder, keys_folder = opened.checkout(texts), opened.checkout(to_embed)
         with opened.scratch() as folder, say_and_show() as tell:
-            found = embed(opened.checkout(model), facts, opened.checkout(texts), recipe, folders, shard, folder, tell)
+            found = embed(opened.checkout(model), facts, texts_folder, keys_folder, shard, recipe, folder, tell)
             made = opened.put("embeddings", folder, producer=producer, inputs=[model, texts], facts=found)
         return {"embeddings": made}
 
     parameters = _embedding_parameters(model, recipe) | {"shard": shard}
-    return run_once(
-        opened, "retrain.embed_shard", EMBED_VERSION, parameters, [model, texts, *known], work, refresh=refresh
-    )
+    inputs = [model, texts, to_embed]
+    return run_once(opened, "retrain.embed_shard", EMBED_VERSION, parameters, inputs, work, refresh=refresh)
 
 
 def _embedding_parameters(model: Artifact, recipe: TrainRecipe) -> dict[str, Any]:

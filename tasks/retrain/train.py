@@ -88,7 +88,7 @@ def train(
 
     best = best_epoch(trained.state.history, recipe.monitor)
     write_weights(folder, trained.head, trained.encoder)
-    write_description(folder, facts, labels, list(trained.encoder), recipe, plan)
+    write_description(folder, facts, labels, list(trained.encoder), recipe, plan, trained.state.precision)
     write_history(folder, trained.state, recipe.monitor)
     for split, logits in trained.logits.items():
         write_answers(folder, split, examples[split], logits)
@@ -101,6 +101,7 @@ def train(
         best_epoch=best,
         parameters=facts.parameters + head,
         trained_parameters=changed,
+        precision=trained.state.precision,
     )
 
 

@@ -23,22 +23,22 @@ def embed(
     model: Path,
     facts: ModelFacts,
     texts: Path,
-    recipe: TrainRecipe,
-    known: list[Path],
+    to_embed: Path,
     shard: tuple[int, int],
+    recipe: TrainRecipe,
     folder: Path,
     say: Say,
 ) -> EmbeddingsFacts:
-    """`tasks.retrain.embed.embed` in a process of its own."""
+    """`tasks.retrain.embed.embed` in a process of its own, for a part of what a `texts_to_embed` artifact names."""
     answer = _ask(
         say,
         work="embed",
         model=str(model),
         facts=facts.model_dump(),
         texts=str(texts),
-        recipe=recipe.model_dump(),
-        known=[str(path) for path in known],
+        to_embed=str(to_embed),
         shard=shard,
+        recipe=recipe.model_dump(),
         folder=str(folder),
     )
     return EmbeddingsFacts.model_validate(answer)
@@ -80,10 +80,10 @@ def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:
     recipe, folder = TrainRecipe.model_validate(request["recipe"]), Path(request["folder"])
     if request["work"] == "embed":
         from tasks.retrain.embed import embed as embed_here
+        from tasks.retrain.embeddings import read_keys
 
-        known = [Path(path) for path in request["known"]]
-        begin, end = request["shard"]
-        return embed_here(model, facts, Path(request["texts"]), recipe, known, (begin, end), folder, say).model_dump()
+        wanted = read_keys(Path(request["to_embed"]))[slice(*request["shard"])]
+        return embed_here(model, facts, Path(request["texts"]), wanted, recipe, folder, say).model_dump()
     from tasks.retrain.checkpoints import Checkpoints
     from tasks.retrain.strategy import is_first_worker
     from tasks.retrain.train import train as train_here
@@ -91,7 +91,8 @@ def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:
     tokens = Path(request["tokens"]) if request["tokens"] else None
     embeddings = [Path(path) for path in request["embeddings"]]
     key = request["checkpoints"]
-    keeper = Checkpoints(Store.open(), TaskKey.model_validate(key), say, writes=is_first_worker()) if key else None
+    writes = recipe.mode == "feature_extraction" or is_first_worker(recipe.strategy)
+    keeper = Checkpoints(Store.open(), TaskKey.model_validate(key), say, writes=writes) if key else None
     trained = train_here(model, facts, Path(request["rows"]), tokens, embeddings, recipe, keeper, folder, say)
     return trained.model_dump()
 

@@ -44,7 +44,7 @@ def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path, stor
         )
         (folder / name).mkdir(parents=True, exist_ok=True)
         key = task_key("retrain.train", 1, settings.model_dump(), [])
-        keeper = Loud(Store.open(str(store)), key, print, 0, 0, writes=is_first_worker()) if store else None
+        keeper = Loud(Store.open(str(store)), key, print, 0, 0, writes=is_first_worker("auto")) if store else None
         train(model, FACTS, rows, tokens, [], settings, keeper, folder / name, print)
 
 

@@ -14,6 +14,7 @@ from hubtune.storage import Store
 from hubtune.storage.artifact import TaskKey, task_key
 from tasks.retrain.checkpoints import Checkpoints
 from tasks.retrain.embed import embed
+from tasks.retrain.embeddings import distinct_keys
 from tasks.retrain.fit import Keeper, TrainingState
 from tasks.retrain.train import train
 from tests.retrain.small_inputs import FACTS, recipe
@@ -55,7 +56,7 @@ def run(mode: str, model: Path, rows: Path, tokens: Path, folder: Path, keeper: 
 
 def main(model: Path, rows: Path, tokens: Path, folder: Path) -> None:
     (folder / "embeddings").mkdir(parents=True)
-    embed(model, FACTS, tokens, recipe(), [], (0, 360), folder / "embeddings", print)
+    embed(model, FACTS, tokens, distinct_keys(tokens), recipe(), folder / "embeddings", print)
     for mode in SETTINGS:
         run(mode, model, rows, tokens, folder / mode, None, print)
 

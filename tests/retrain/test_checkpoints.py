@@ -111,6 +111,17 @@ def test_another_recipe_does_not_find_it(keeping: Keeping) -> None:
     assert keeping.of().restore(new_state())
 
 
+def test_a_state_of_another_precision_is_left_out(keeping: Keeping) -> None:
+    keeping.of().offer(trained(), epoch_ended=False)
+    state = new_state()
+    state.precision = "bfloat16"
+    assert not keeping.of().restore(state)
+    assert state.losses == []
+    assert keeping.lines == [
+        "the checkpoint was computed in float32, this device computes in bfloat16: training begins from the start"
+    ]
+
+
 def test_one_state_is_left_and_none_in_the_end(keeping: Keeping) -> None:
     checkpoints, state = keeping.of(), trained()
     for size in (1.0, 2.0, 3.0):

@@ -27,8 +27,8 @@ def embedding(model: Path, tmp_path: Path) -> Embed:
     def run(texts: Path, known: list[Path], name: str) -> tuple[Path, list[str]]:
         folder, lines = tmp_path / name, list[str]()
         folder.mkdir()
-        shard = (0, len(Embeddings(known).unknown(distinct_keys(texts))))
-        facts = embed(model, FACTS, texts, recipe(), known, shard, folder, lines.append)
+        keys = distinct_keys(texts)
+        facts = embed(model, FACTS, texts, keys[Embeddings(known).unknown(keys)], recipe(), folder, lines.append)
         assert facts.texts == len(np.load(folder / "keys.npy"))
         return folder, lines
 
@@ -84,7 +84,7 @@ def test_text_embedding_modules_take_the_rows_themselves(rows: Path, tmp_path: P
     facts = ModelFacts(interface="text_embedding", width=300, parameters=2_400_300, trainable=True)
     folder = tmp_path / "embeddings"
     folder.mkdir()
-    embed(tmp_path / "model", facts, rows, recipe(), [], (0, 360), folder, print)
+    embed(tmp_path / "model", facts, rows, distinct_keys(rows), recipe(), folder, print)
     texts = pl.read_parquet(rows / "test.parquet")["text"].to_list()
     expected = tf.saved_model.load(str(MODULE))(tf.constant(texts)).numpy()
     vectors = Embeddings([folder]).look_up(read_examples(rows, "test").keys)
@@ -98,4 +98,4 @@ def test_vectors_that_are_not_numbers_are_refused(model: Path, tokens: Path, tmp
     broken.trainable_variables[-4].assign(broken.trainable_variables[-4] * np.nan)
     tf.saved_model.save(broken, str(tmp_path / "model" / "encoder"))
     with pytest.raises(TrainingFailed, match="not finite for 360 texts"):
-        embed(tmp_path / "model", FACTS, tokens, recipe(), [], (0, 360), tmp_path, print)
+        embed(tmp_path / "model", FACTS, tokens, distinct_keys(tokens), recipe(), tmp_path, print)

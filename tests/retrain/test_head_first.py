@@ -26,6 +26,13 @@ def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training)
     assert first.steps.height == at_once.steps.height
 
 
+def test_it_goes_with_every_option_of_the_encoder(model: Path, training: Training) -> None:
+    settings: dict[str, Any] = {"layer_decay": 0.9, "accumulation_steps": 2, "strategy": "one_device"}
+    settings |= {"precision": "float32", "keep_hidden_states": False, "freeze_layers": 2}
+    run = training(model, mode="partial", gradual_unfreezing=True, epochs=1, batch_size=60, **settings)
+    assert any(line.startswith("Embedding for the head") for line in run.lines)
+
+
 def test_the_head_that_training_starts_from_is_one_that_was_trained(model: Path, tokens: Path) -> None:
     # At a rate of next to nothing the weights stay where they started.
     settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, **THOROUGH}

@@ -11,6 +11,7 @@ from tasks.retrain import precision as module
 from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
+from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
@@ -36,6 +37,15 @@ def operations(graph: Any) -> list[Any]:
     """Of a graph and of the functions that it calls."""
     nested = [function.graph for function in graph._functions.values()]  # TensorFlow has no public way to them
     return [*graph.get_operations(), *(each for inner in nested for each in inner.get_operations())]
+
+
+def test_frozen_layers_give_the_same_in_a_step_as_before_all_steps(model: Path, tokens: Path) -> None:
+    start_tensorflow()
+    encoder = load_encoder(model, FACTS, recipe(mode="partial"), Plan(2, None), "bfloat16")
+    train = read_examples(tokens, "train")
+    assert isinstance(encoder, LayeredEncoder)
+    features = train.inputs.batch(np.arange(16))
+    np.testing.assert_array_equal(encoder.lower(features, np.int64(3)), encoder.lower(features, None))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from tasks.retrain.fine_tuning import _padded
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
-from tasks.retrain.strategy import open_strategy
+from tasks.retrain.strategy import is_first_worker, open_strategy
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
@@ -152,6 +153,36 @@ def test_devices_that_are_not_there_are_refused(wanted: str, found: str, monkeyp
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InvalidRecipe, match=found):
         open_strategy(wanted, print)  # type: ignore[arg-type]
+
+
+WORKERS = {"worker": ["a:1", "b:1"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "first"),
+    [
+        ({}, "auto", True),
+        ({"cluster": WORKERS, "task": {"type": "worker", "index": 0}}, "auto", True),
+        ({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}, "multi_worker", False),
+        # It trains for itself, as the other one does.
+        ({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}, "one_device", True),
+        ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, "auto", True),
+        ({"cluster": WORKERS | {"chief": ["c:1"]}, "task": {"type": "chief", "index": 0}}, "auto", True),
+        ({"cluster": WORKERS | {"chief": ["c:1"]}, "task": {"type": "worker", "index": 0}}, "auto", False),
+    ],
+)
+def test_one_of_a_cluster_keeps_the_checkpoints(
+    config: dict[str, Any], wanted: Any, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert is_first_worker(wanted) is first
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"cluster": []}', '{"cluster": {"worker": 3}}', '{"task": 1}'])
+def test_a_cluster_that_cannot_be_read_is_refused(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(InvalidRecipe, match="TF_CONFIG cannot be read"):
+        is_first_worker("auto")
 
 
 def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_model: Path, tokens: Path) -> None:

@@ -15,6 +15,7 @@ from scipy.special import erf
 from hubtune.errors import InvalidRecipe
 from schemas.handoff import ClassifierFacts
 from tasks.retrain import worker
+from tasks.retrain.embeddings import read_keys
 from tasks.retrain.examples import read_examples
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
@@ -154,10 +155,13 @@ def test_the_worker_does_the_same_in_a_process_of_its_own(
     mode = "feature_extraction"
     settings = recipe(mode=mode, **SETTINGS[mode])
     embeddings = [runs[0] / "embeddings"]
-    assert worker.embed(model, FACTS, tokens, settings, [], (0, 360), tmp_path, lines.append).texts == 360
-    for name in ("keys.npy", "vectors.npy"):
-        assert (tmp_path / name).read_bytes() == (embeddings[0] / name).read_bytes()
-        (tmp_path / name).unlink()
+    vectors = tmp_path / "vectors"
+    vectors.mkdir()
+    embedded = worker.embed(model, FACTS, tokens, embeddings[0], (100, 300), settings, vectors, lines.append)
+    assert embedded.texts == 200
+    assert (read_keys(vectors) == read_keys(embeddings[0])[100:300]).all()
+    tmp_path = tmp_path / "classifier"
+    tmp_path.mkdir()
     facts = worker.train(model, FACTS, rows, tokens, embeddings, settings, None, tmp_path, lines.append)
     assert isinstance(facts, ClassifierFacts)
     assert facts.best_epoch <= facts.epochs <= 3

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,16 +25,15 @@ ALONE = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is killed at the end, if it has not ended by then."""
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-    )
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def embed(inputs: list[Path], environment: dict[str, str]) -> list[str]:
@@ -57,15 +57,18 @@ def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: d
         listener.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
     with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-        stack.enter_context(running([DASK, "scheduler", "--host", address, "--no-dashboard"], inherited))
+        scheduler = [DASK, "scheduler", "--host", address, "--no-dashboard"]
+        stack.enter_context(running(scheduler, inherited, tmp_path / "scheduler.log"))
         # Workers know of the store by the task's arguments alone.
-        one, _ = (stack.enter_context(running([DASK, "worker", address, *ALONE], inherited)) for _ in range(2))
+        logs = [tmp_path / "one.log", tmp_path / "two.log"]
+        one, _ = (stack.enter_context(running([DASK, "worker", address, *ALONE], inherited, log)) for log in logs)
         settings = {"HUBTUNE_STORE": str(tmp_path / "shared"), "HUBTUNE_DASK": address}
         digests = thread.submit(embed, inputs, inherited | settings)
-        assert one.stdout is not None
-        assert any("the store holds no result" in line for line in one.stdout)
+        while b"the store holds no result" not in logs[0].read_bytes() and not digests.done():
+            time.sleep(0.05)
         one.kill()
         assert digests.result() == expected
+        assert b"Embedding" not in logs[0].read_bytes()
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
