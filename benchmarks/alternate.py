@@ -31,8 +31,9 @@ def run(python: str, module: str, *arguments: str) -> Run:
         arguments: its command line.
 
     Returns:
-        What it printed; `peak_mb`, the most memory that it and the processes below it held at a sample; `load_before`, the machine's load average (1 minute) before it started, which holds the end of
-        the run before it; `others`, the cores that other processes kept busy meanwhile, in the mean; `wall_seconds`.
+        What it printed; `peak_mb`, the most memory that it and the processes below it held at a sample; `load_before`,
+        the machine's load average (1 minute) before it started, which holds the end of the run before it; `others`,
+        the cores that other processes kept busy meanwhile, in the mean; `wall_seconds`.
     """
     load = os.getloadavg()[0]
     before = time.perf_counter(), _busy_seconds(), _seconds_of_children()

@@ -6,17 +6,20 @@ import pytest
 
 _TESTS = Path(__file__).parent
 # They take longest: whatever is left at the end should be short.
-_FIRST = ("road", "retrain", "publish", "download_model")
+_FIRST = ("road", "retrain", "retrain processes", "publish", "download_model")
+# Of `retrain`: these mostly wait for processes of their own.
+_START_PROCESSES = ("test_strategy.py", "test_checkpoints.py", "test_train.py")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A folder's tests run in one process, so that its fixtures (trained models, a Prefect server) are made once."""
 
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(_TESTS).parts[0]
+    def group(item: pytest.Item) -> str:
+        folder, *_, file = item.path.relative_to(_TESTS).parts
+        return "retrain processes" if folder == "retrain" and file in _START_PROCESSES else folder
 
-    items.sort(key=lambda item: _FIRST.index(folder(item)) if folder(item) in _FIRST else len(_FIRST))
+    items.sort(key=lambda item: _FIRST.index(group(item)) if group(item) in _FIRST else len(_FIRST))
     for item in items:
-        if folder(item) in _FIRST:
-            item.add_marker(pytest.mark.xdist_group(folder(item)))
+        if group(item) in _FIRST:
+            item.add_marker(pytest.mark.xdist_group(group(item)))

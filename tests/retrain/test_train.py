@@ -106,6 +106,7 @@ def test_the_files_say_all_that_is_needed_to_answer_the_same(
         "hidden": settings.hidden,
         "activation": settings.activation,
         "max_length": MAX_LENGTH,
+        "precision": "float32",
     }
     examples = read_examples(tokens, split)
     logits = by_hand(model, folder, examples.inputs.batch(np.arange(len(examples))))

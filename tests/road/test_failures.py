@@ -61,7 +61,6 @@ def test_a_run_killed_in_every_block_is_completed_by_the_next(finished: Finished
         ("Download model", "Converting the tokenizer"),
         ("Download data", "the store holds no result"),
         ("Preprocess rows", "the store holds no result"),
-        ("Embed texts", "Embedding"),
         ("Train classifier", "epoch 1/"),
         ("Publish model", "SavedModel written"),
     ):
