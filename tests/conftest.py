@@ -16,8 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A folder's tests run in one process, so that its fixtures (trained models, a Prefect server) are made once."""
 
     def group(item: pytest.Item) -> str:
-        folder, *_, file = item.path.relative_to(_TESTS).parts
-        return "retrain processes" if folder == "retrain" and file in _START_PROCESSES else folder
+        folder = item.path.relative_to(_TESTS).parts[0]
+        return "retrain processes" if folder == "retrain" and item.path.name in _START_PROCESSES else folder
 
     items.sort(key=lambda item: _FIRST.index(group(item)) if group(item) in _FIRST else len(_FIRST))
     for item in items:
