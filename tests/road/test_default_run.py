@@ -152,8 +152,7 @@ def test_identical_data_from_another_place_costs_nothing_downstream(finished: Fi
 @pytest.mark.parametrize(
     ("blocks", "tasks"),
     [
-        (["download_data"], ["Download data"]),
-        (["preprocess"], ["Preprocess rows"]),
+        (["download_data", "preprocess"], ["Download data", "Preprocess rows"]),
         (["download_model", "retrain"], ["Download model", *TASKS[3:7]]),
     ],
 )
