@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
 from hubtune.inference.classifier import Engine
 from hubtune.progress import Say
+from tasks.fresh_process import run_in_fresh_process
 
 # Exported graphs do the same arithmetic in another order. Measured for the starter model on 2,000 questions:
 # probabilities differ by 1e-5 at most. A difference of 1e-3 is a mistake and not rounding.
@@ -23,8 +25,6 @@ TIE = 1e-4
 
 _NAMES: dict[Engine, str] = {"onnx": "ONNX model", "tensorflow": "SavedModel"}
 _ROWS_SHOWN = 10
-# TF_USE_LEGACY_KERAS: TensorFlow then leaves out Keras 3 and, with it, 2 to 3 s of imports; no Keras is used.
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
     Raises:
         ExportFailed: the file does not load, or answers otherwise; the message shows the first rows that differ.
         WorkerDied: the process was killed, or took too long.
+        UnexpectedFailure: a bug in TensorFlow or here.
     """
     answered, probabilities = _answers(folder, engine, labels, evaluated.texts, timeout)
     distance = np.abs(probabilities - evaluated.probabilities).max(axis=1, initial=0.0)
@@ -124,7 +125,29 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
 def _answers(
     folder: Path, engine: Engine, labels: list[str], texts: list[str], timeout: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    command = [sys.executable, "-P", "-m", "hubtune.inference", str(folder), "--engine", engine]
+    if engine == "tensorflow":
+        request = {"folder": str(folder), "texts": texts}
+        module = "tasks.publish.answer"
+        found = run_in_fresh_process(module, request, lambda line: None, timeout_seconds=timeout)
+        answers: list[dict[str, Any]] = found["answers"]
+    else:
+        module = "hubtune.inference"
+        answers = _answers_of_onnx(folder, texts, timeout)
+    if len(answers) != len(texts) or any(list(answer["probabilities"]) != labels for answer in answers):
+        raise ExportFailed(
+            f"the {_NAMES[engine]} gave {len(answers)} answers to {len(texts)} texts, or names other classes",
+            where=f"python -m {module}",
+            remedy="nothing was published; report this, with the recipe",
+        )
+    positions = {label: position for position, label in enumerate(labels)}
+    answered = np.array([positions[answer["label"]] for answer in answers], np.int64)
+    rows = [list(answer["probabilities"].values()) for answer in answers]
+    return answered, np.array(rows, np.float32).reshape(len(texts), len(labels))
+
+
+def _answers_of_onnx(folder: Path, texts: list[str], timeout: float) -> list[dict[str, Any]]:
+    """From a process that starts as a service does, so that it also proves that TensorFlow is not needed."""
+    command = [sys.executable, "-P", "-m", "hubtune.inference", str(folder), "--engine", "onnx"]
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     try:
         ended = subprocess.run(
@@ -133,40 +156,30 @@ def _answers(
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env=os.environ | _ENVIRONMENT,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
             timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise WorkerDied(
-            f"the {_NAMES[engine]} had not answered {len(texts)} texts after {timeout:.0f} s",
-            where=" ".join(command[1:3]),
+            f"the ONNX model had not answered {len(texts)} texts after {timeout:.0f} s",
+            where="python -m hubtune.inference",
             remedy="run again, on a machine with less other work",
         ) from None
     last_words = ended.stderr.strip()[-2000:]
     if ended.returncode < 0:
         raise WorkerDied(
-            f"the process that proves the {_NAMES[engine]} was killed by signal {-ended.returncode}\n{last_words}",
-            where=" ".join(command[1:3]),
+            f"the process that proves the ONNX model was killed by signal {-ended.returncode}\n{last_words}",
+            where="python -m hubtune.inference",
             remedy="most often memory ran out: give the worker more, then run again",
         )
     if ended.returncode:
         raise ExportFailed(
-            f"the {_NAMES[engine]} does not answer in a fresh process:\n{last_words}",
-            where=" ".join(command[1:3]),
+            f"the ONNX model does not answer in a fresh process:\n{last_words}",
+            where="python -m hubtune.inference",
             remedy="nothing was published; report this, with the recipe",
         )
-    answers = [json.loads(line) for line in ended.stdout.splitlines()]
-    if len(answers) != len(texts) or any(list(answer["probabilities"]) != labels for answer in answers):
-        raise ExportFailed(
-            f"the {_NAMES[engine]} gave {len(answers)} answers to {len(texts)} texts, or names other classes",
-            where=" ".join(command[1:3]),
-            remedy="nothing was published; report this, with the recipe",
-        )
-    positions = {label: position for position, label in enumerate(labels)}
-    answered = np.array([positions[answer["label"]] for answer in answers], np.int64)
-    rows = [list(answer["probabilities"].values()) for answer in answers]
-    return answered, np.array(rows, np.float32).reshape(len(texts), len(labels))
+    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 def _table(

@@ -85,6 +85,14 @@ def test_a_file_that_does_not_load_is_turned_away(tmp_path: Path, folder: Path, 
         prove(tmp_path, "onnx", LABELS, evaluated, lambda line: None, 60)
 
 
+@pytest.mark.slow
+def test_a_saved_model_that_does_not_load_is_turned_away(tmp_path: Path, evaluated: Evaluated) -> None:
+    write_handmade_release(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(ExportFailed, match=r"SavedModel does not answer in a fresh process:\n.*does not load"):
+        prove(tmp_path, "tensorflow", LABELS, evaluated, lambda line: None, 60)
+
+
 def test_other_classes_are_turned_away(folder: Path, evaluated: Evaluated) -> None:
     with pytest.raises(ExportFailed, match="names other classes"):
         prove(folder, "onnx", ["bad", "good", "neither"], evaluated, lambda line: None, 60)
