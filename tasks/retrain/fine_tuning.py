@@ -144,7 +144,8 @@ def _take_step(
         try:
             return step_taker.take(parts, state.rates[step], step)
         except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
-            # What a collective operation ends with when its peer is gone: the first one, where both were tried.
+            # A collective operation whose peer is gone. Killing either of two workers gave the first; the others stand
+            # for a peer that comes back too soon or does not answer, and were not seen.
             told = [line for line in str(error).splitlines() if "Collective ops" in line] or [str(error)]
             raise WorkerDied(
                 f"another worker was lost in step {before + 1}: {told[0]}",

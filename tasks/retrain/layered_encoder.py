@@ -55,10 +55,12 @@ class LayeredEncoder:
         return self.upper(self.lower(features, step), features["input_mask"], step)
 
     def lower(self, features: Tensor, step: Tensor | None) -> Tensor:
-        """The embeddings and the frozen layers: [n * length, width]."""
+        """The embeddings and the frozen layers: float32[n * length, width].
+
+        Never in 16 bits: what is frozen gives the same whether it is computed once or in every step.
+        """
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
         # Texts to classify are one segment: input_type_ids are all 0.
-        # Not in 16 bits: what is frozen gives the same whether it is computed once or in every step.
         x = self.bert.embed(features["input_word_ids"], None, drop)
         padding = self.bert.padding(features["input_mask"])
         for number in range(self.frozen_groups - 1):
@@ -72,7 +74,8 @@ class LayeredEncoder:
         drop = StepDropout(self._seed + 1, step) if step is not None else keep_all
         padding = self.bert.padding(mask)
         shape = tf.concat([tf.shape(mask), [self.bert.config.hidden_size]], 0)
-        x = self._in_precision(x, step)
+        if step is not None:
+            x = tf.cast(x, self._precision)
         first = max(self.frozen_groups - 1, 0)
         taken = [tf.reshape(x, shape)] if first in self._layers else []
         for number in range(first, max(self._layers)):
@@ -84,11 +87,6 @@ class LayeredEncoder:
             return self.bert.pool(taken[0][:, 0])
         vectors = [pool_tokens(tokens, mask, self._pooling) for tokens in taken]
         return vectors[0] if len(vectors) == 1 else tf.concat(vectors, axis=1)
-
-    def _in_precision(self, x: Tensor, step: Tensor | None) -> Tensor:
-        import tensorflow as tf
-
-        return x if step is None else tf.cast(x, self._precision)
 
 
 class UpperLayers:
