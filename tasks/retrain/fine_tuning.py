@@ -20,7 +20,7 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.precision import LossScale, Precision
 from tasks.retrain.schedule import learning_rates
-from tasks.retrain.strategy import needs_static_shapes
+from tasks.retrain.strategy import lanes, needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
 from tasks.retrain.training_step import TrainingStep
 from tasks.retrain.validation import ValidationMetrics
@@ -77,8 +77,8 @@ def fine_tune(
     scale = LossScale() if precision == "float16" else None
     shares = _rates(groups, head, recipe.layer_decay)
     optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale)
-    step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy)
-    pad = _fixed_size(recipe, step_taker.replicas) if needs_static_shapes(strategy) else None
+    step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy, lanes(strategy))
+    pad = _fixed_size(recipe, step_taker.at_once) if needs_static_shapes(strategy) else None
     compute_logits = compile_logits(encoder, head)
     lengths = inputs.lengths
     steps = -(-len(truth) // recipe.batch_size)
@@ -137,7 +137,7 @@ def _take_step(
 
     before, step = state.optimizer.steps, len(state.losses)
     while True:
-        pieces = np.array_split(rows, min(state.parts, len(rows)) * step_taker.replicas)
+        pieces = np.array_split(rows, min(state.parts, len(rows)) * step_taker.at_once)
         parts = [(inputs.batch(piece), truth[piece]) for piece in pieces]
         if pad is not None:
             parts = [_padded(features, classes, *pad) for features, classes in parts]
@@ -156,7 +156,7 @@ def _take_step(
             if state.optimizer.steps != before or pad is not None or state.parts >= len(rows):
                 told = [line.strip() for line in str(error).splitlines() if "OOM" in line or "memory" in line]
                 raise TrainingFailed(
-                    f"memory ran out in step {before + 1}, with a batch of {len(rows)} rows in {len(pieces)} parts"
+                    f"memory ran out in step {before + 1}, with a batch of {len(rows)} rows in {state.parts} parts"
                     + (f": {told[0]}" if told else ""),
                     where="train.batch_size",
                     remedy="give the worker more memory, or lower train.max_length or train.batch_size",
@@ -165,10 +165,10 @@ def _take_step(
             say(f"memory ran out: batches are computed in {state.parts} parts from here on; their size stays the same")
 
 
-def _fixed_size(recipe: TrainRecipe, replicas: int) -> tuple[int, int]:
+def _fixed_size(recipe: TrainRecipe, at_once: int) -> tuple[int, int]:
     """Rows and tokens of what one device computes at a time, where shapes must not change."""
     assert recipe.max_length != "auto"
-    return -(-recipe.batch_size // (min(recipe.accumulation_steps, recipe.batch_size) * replicas)), recipe.max_length
+    return -(-recipe.batch_size // (min(recipe.accumulation_steps, recipe.batch_size) * at_once)), recipe.max_length
 
 
 def _padded(

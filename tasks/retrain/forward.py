@@ -1,7 +1,7 @@
 """A forward pass over all examples, batch by batch."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -43,15 +43,30 @@ def forward(
     results = np.empty((len(lengths), width), np.float32)
     progress = Progress(say, task, len(lengths), "texts", part=(0.0, 1.0) if at is None else (at, at))
 
+    for rows, result in compute_batches(compute, inputs, batches):
+        results[rows] = result
+        progress.advance(len(rows))
+    progress.finish()
+    return results
+
+
+def compute_batches(
+    compute: Callable[[Features], Tensor], inputs: Inputs, batches: Sequence[Rows]
+) -> Iterator[tuple[Rows, npt.NDArray[np.float32]]]:
+    """Run a function over batches, one on each core: most operations of a batch are too small to be divided well.
+
+    Args:
+        compute: features of a batch -> a float32 tensor.
+        inputs: token ids, hidden states or texts.
+        batches: positions of the inputs of each.
+
+    Yields:
+        Each batch with its result, in order. None depends on the others, nor on how many there are at a time.
+    """
+
     def run(rows: Rows) -> npt.NDArray[np.float32]:
         result: npt.NDArray[np.float32] = compute(inputs.batch(rows)).numpy()
         return result
 
-    # A batch on each core beside one batch on all cores: what runs on one core within a batch (padding, pooling, small
-    # ops) then overlaps with other batches. Each batch is computed by itself, so the order does not reach the result.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for rows, result in zip(batches, threads.map(run, batches), strict=True):
-            results[rows] = result
-            progress.advance(len(rows))
-    progress.finish()
-    return results
+        yield from zip(batches, threads.map(run, batches), strict=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hubtune.progress import Progress, Say
 from tasks.retrain.batches import forward_batches
 from tasks.retrain.examples import Rows, TokenIds, token_offsets, token_positions
-from tasks.retrain.forward import TOKEN_BUDGET
+from tasks.retrain.forward import TOKEN_BUDGET, compute_batches
 from tasks.retrain.layered_encoder import LayeredEncoder
 
 # Of the memory that is free, what they may take; training needs the rest.
@@ -74,11 +74,11 @@ def compute_hidden_states(encoder: LayeredEncoder, texts: TokenIds, say: Say) ->
     )
     values = np.empty((len(texts.values), encoder.bert.config.hidden_size), np.float32)
     progress = Progress(say, "Frozen layers", len(texts.lengths), "texts", part=(0.0, 0.0))
-    for rows in forward_batches(texts.lengths, TOKEN_BUDGET):
-        features = texts.batch(rows)
+    for rows, result in compute_batches(compute, texts, forward_batches(texts.lengths, TOKEN_BUDGET)):
         lengths = texts.lengths[rows]
         places = token_positions(texts.offsets[rows], lengths, token_offsets(lengths))
-        values[places] = compute(features).numpy()[features["input_mask"].reshape(-1) > 0]
+        mask = np.arange(int(lengths.max())) < lengths[:, None]
+        values[places] = result[mask.reshape(-1)]
         progress.advance(len(rows))
     progress.finish()
     return HiddenStates(values, texts.offsets)

@@ -20,8 +20,8 @@ from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 1
-EMBED_VERSION = 2
-TRAIN_VERSION = 3
+EMBED_VERSION = 3
+TRAIN_VERSION = 4
 
 
 @task(name="Tokenise texts", timeout_seconds=3600, **RETRY)

@@ -15,6 +15,8 @@ from tasks.retrain.tensorflow_setup import Tensor
 
 Part = tuple[Features, npt.NDArray[np.int32]]
 """Features and classes of some rows of a batch."""
+Lane = tuple[Tensor, Tensor, Tensor]
+"""Features, classes, and the number that dropout follows from."""
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
@@ -30,6 +32,7 @@ class TrainingStep:
         optimizer: over these variables.
         loss: what is minimised.
         strategy: the devices; None: one.
+        lanes: how many parts of a batch each device computes side by side (`strategy.lanes`).
     """
 
     def __init__(
@@ -40,11 +43,18 @@ class TrainingStep:
         optimizer: AdamW,
         loss: Loss,
         strategy: Any = None,
+        lanes: int = 1,
     ) -> None:
+        import tensorflow as tf
+
         self._encoder, self._head, self._optimizer, self._loss = encoder, head, optimizer, loss
         self._variables, self._strategy = list(variables), strategy
         self._sums: list[Any] | None = None
         self.replicas = 1 if strategy is None else int(strategy.num_replicas_in_sync)
+        self.at_once = self.replicas * lanes
+        self._lanes = lanes
+        # Traced once for all lanes.
+        self._lane = self._gradients if lanes == 1 else tf.function(self._gradients, autograph=False)
         self._whole = self._compile(self.whole, takes_batch=True, takes_rate=True)
         self._part = self._compile(self._add_part, takes_batch=True, takes_rate=False)
         self._update = self._compile(self._apply_sums, takes_batch=False, takes_rate=True)
@@ -53,8 +63,8 @@ class TrainingStep:
         """Take a step.
 
         Args:
-            parts: the batch, in as many parts as it is to be computed in; on several devices, a multiple of their
-                number.
+            parts: the batch, in as many parts as it is to be computed in; a multiple of `at_once`, the number of those
+                that are computed at the same time.
             rate: the learning rate.
             draw: the step's number within the run; dropout follows from it.
 
@@ -62,22 +72,30 @@ class TrainingStep:
             The mean loss of the batch.
         """
         rows = np.float32(sum(int((truth >= 0).sum()) for _, truth in parts))
-        rounds = [parts[first : first + self.replicas] for first in range(0, len(parts), self.replicas)]
+        rounds = [parts[first : first + self.at_once] for first in range(0, len(parts), self.at_once)]
         if len(rounds) == 1:
-            return self._whole(*self._spread(rounds[0], draw), rows, rate)
+            return self._whole(self._spread(rounds[0], draw), rows, rate)
         self._clear_sums()
         losses = [
-            self._part(*self._spread(pieces, draw + number * self.replicas * _PART), rows)
+            self._part(self._spread(pieces, draw + number * self.at_once * _PART), rows)
             for number, pieces in enumerate(rounds)
         ]
         self._update(rate)
         return np.float32(np.sum(losses))
 
-    def whole(self, features: Tensor, truth: Tensor, draw: Tensor, rows: Tensor, rate: Tensor) -> Tensor:
-        """The step as one device traces it: features, classes, ... -> this device's share of the loss."""
-        value, gradients = self._gradients(features, truth, draw, rows)
+    def whole(self, lanes: Sequence[Lane], rows: Tensor, rate: Tensor) -> Tensor:
+        """The step as one device traces it: its parts of the batch, ... -> its share of the loss."""
+        value, gradients = self._summed(lanes, rows)
         self._optimizer.apply(self._over_replicas(gradients), rate)
         return value
+
+    def _summed(self, lanes: Sequence[Lane], rows: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """Loss and gradients over all lanes. None of them waits for another: TensorFlow computes them side by side."""
+        import tensorflow as tf
+
+        values, gradients = zip(*(self._lane(*lane, rows) for lane in lanes), strict=True)
+        by_variable = zip(*gradients, strict=True)
+        return tf.add_n(values), [None if each[0] is None else tf.add_n(each) for each in by_variable]
 
     def _gradients(
         self, features: Tensor, truth: Tensor, draw: Tensor, rows: Tensor
@@ -106,10 +124,10 @@ class TrainingStep:
         summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
         return [None if gradient is None else next(summed) for gradient in gradients]
 
-    def _add_part(self, features: Tensor, truth: Tensor, draw: Tensor, rows: Tensor) -> Tensor:
+    def _add_part(self, lanes: Sequence[Lane], rows: Tensor) -> Tensor:
         import tensorflow as tf
 
-        value, gradients = self._gradients(features, truth, draw, rows)
+        value, gradients = self._summed(lanes, rows)
         assert self._sums is not None
         for total, gradient in zip(self._sums, gradients, strict=True):
             if gradient is not None:
@@ -142,7 +160,8 @@ class TrainingStep:
         if self._strategy is None:
             # Batch size and length are open in the signature: there is one trace, and batches are padded to their own
             # length and no further (1.14 times as fast as lengths in multiples of 8, 1.28 times as powers of two).
-            batch = [self._encoder.signature, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64), number]
+            lane = (self._encoder.signature, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64))
+            batch = [[lane] * self._lanes, number]
             signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
             compiled = tf.function(work, input_signature=signature, autograph=False)
             return lambda *arguments: compiled(*arguments).numpy()
@@ -154,18 +173,16 @@ class TrainingStep:
 
         return lambda *arguments: run(*arguments).numpy()
 
-    def _spread(self, pieces: Sequence[Part], draw: int) -> tuple[Any, Any, Any]:
-        """One piece for each replica, and the number that its dropout follows from."""
+    def _spread(self, pieces: Sequence[Part], draw: int) -> Any:
+        """The lanes of each replica; dropout follows from a number of its own in each."""
         import tensorflow as tf
 
+        lanes = [(features, truth, np.int64(draw + number * _PART)) for number, (features, truth) in enumerate(pieces)]
         if self._strategy is None:
-            ((features, truth),) = pieces
-            return features, truth, np.int64(draw)
+            return lanes
 
         def value(context: Any) -> Any:
-            replica = context.replica_id_in_sync_group
-            features, truth = pieces[replica]
-            return tf.nest.map_structure(tf.constant, (features, truth, np.int64(draw + replica * _PART)))
+            first = context.replica_id_in_sync_group * self._lanes
+            return tf.nest.map_structure(tf.constant, lanes[first : first + self._lanes])
 
-        spread: tuple[Any, Any, Any] = self._strategy.experimental_distribute_values_from_function(value)
-        return spread
+        return self._strategy.experimental_distribute_values_from_function(value)

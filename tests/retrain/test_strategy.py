@@ -189,13 +189,13 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
         step = TrainingStep(encoder, head, variables, optimizer, Loss(np.ones(len(LABELS), np.float32)))
         rows = np.arange(29)
         features, truth = train.inputs.batch(rows), train.labels[rows]
-        scalars = np.int64(3), np.float32(len(rows)), np.float32(1e-3)
+        draw, scalars = np.int64(3), (np.float32(len(rows)), np.float32(1e-3))
         if not fixed:
-            loss = step.take([(features, truth)], scalars[2], 3)
+            loss = step.take([(features, truth)], scalars[1], 3)
         else:
             features, truth = _padded(features, truth, 32, MAX_LENGTH)
             compiled = tf.function(step.whole, jit_compile=True, autograph=False)
-            traced = compiled.get_concrete_function(features, truth, *scalars)
+            traced = compiled.get_concrete_function([(features, truth, draw)], *scalars)
             operations = traced.graph.get_operations()
             assert len(operations) > 100
             assert [each.name for each in operations if any(out.dtype == tf.string for out in each.outputs)] == []
@@ -203,7 +203,7 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
             dynamic = {"Where", "Unique", "UniqueV2", "NonMaxSuppression", "DynamicPartition", "RaggedTensorToTensor"}
             assert dynamic & {each.type for each in operations} == set()
             assert all(tensor.shape.is_fully_defined() for tensor in traced.inputs if tensor.dtype != tf.resource)
-            loss = compiled(features, truth, *scalars).numpy()
+            loss = compiled([(features, truth, draw)], *scalars).numpy()
         results.append((loss, head.weights()["logits/kernel"], encoder.groups[1][0].numpy()))
     (plain, *weights), (xla, *same) = results
     assert xla == pytest.approx(plain, rel=1e-4)

@@ -14,6 +14,7 @@ from tasks.retrain.fit import TrainingState
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
+from tasks.retrain.strategy import lanes
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
@@ -37,6 +38,26 @@ def test_parts_of_a_batch_make_the_same_steps(batch_size: int, parts: int, stead
     assert len(divided.state.losses) == len(whole.state.losses) == -(-240 // batch_size)
     np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
     same_weights(divided, whole, atol=5e-5)
+
+
+@pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (29, 3), (1, 3)])
+def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: Path, tokens: Path) -> None:
+    start_tensorflow()
+    settings = recipe(mode="fine_tuning", dropout=0.0)
+    train, rows, results = read_examples(tokens, "train"), np.arange(count), []
+    for number in (1, side_by_side):
+        encoder = load_encoder(steady_model, FACTS, settings, Plan(0, None))
+        head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
+        variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
+        step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), Loss(EVEN), lanes=number)
+        assert step.at_once == number
+        parts = [(train.inputs.batch(piece), train.labels[piece]) for piece in np.array_split(rows, number)]
+        loss = step.take(parts, np.float32(1e-3), 0)
+        results.append((loss, with_effect({variable.name: variable.numpy() for variable in variables})))
+    (alone, expected), (together, found) = results
+    assert together == pytest.approx(alone, abs=1e-6)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected[name], atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["model", "steady_model"])
@@ -127,7 +148,9 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
         "clip_norm": clip_norm,
     }
     record = Record()
-    halved = tune(steady_model, tokens, record, hungry(steady_model, most=10, from_step=3), **settings)
+    # Each lane of this machine computes a part of its own.
+    encoder = hungry(steady_model, most=10 // lanes(None), from_step=3)
+    halved = tune(steady_model, tokens, record, encoder, **settings)
     assert record.parts == [1, 1, 1, 4, 4, 4, 4, 4]
     assert halved.state.parts == 4
     assert [line for line in halved.lines if "memory" in line] == [
