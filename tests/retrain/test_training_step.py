@@ -56,8 +56,9 @@ def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: 
         results.append((loss, with_effect({variable.name: variable.numpy() for variable in variables})))
     (alone, expected), (together, found) = results
     assert together == pytest.approx(alone, abs=1e-6)
+    # Adam's first step is the rate in size, whatever the gradient's: rounding shows where that is nearly 0.
     for name, values in found.items():
-        np.testing.assert_allclose(values, expected[name], atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(values, expected[name], atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["model", "steady_model"])
