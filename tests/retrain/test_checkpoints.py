@@ -271,23 +271,26 @@ def test_a_batch_that_was_kept_names_its_rows(keeping: Keeping) -> None:
 def test_going_on_within_an_epoch_gives_the_same_weights(keeping: Keeping, model: Path, tokens: Path) -> None:
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 60, "accumulation_steps": 2}
     whole = tune(model, tokens, **settings)
-    for stop in (1, 4, 6):
 
-        class Stopping(Checkpoints):
-            def offer(self, state: TrainingState, *, epoch_ended: bool) -> None:
-                super().offer(state, epoch_ended=epoch_ended)
-                if len(state.losses) == stop:  # noqa: B023
-                    raise KeyboardInterrupt
+    class Stopping(Checkpoints):
+        """Interrupts the training after a step."""
 
+        last = 0
+
+        def offer(self, state: TrainingState, *, epoch_ended: bool) -> None:
+            super().offer(state, epoch_ended=epoch_ended)
+            if len(state.losses) == self.last:
+                raise KeyboardInterrupt
+
+    # In the first epoch, at its end, in the second epoch; each goes on from the one before.
+    for last in (1, 4, 6):
+        checkpoints = Stopping(keeping.store, KEY, print, 0, 0)
+        checkpoints.last = last
         with pytest.raises(KeyboardInterrupt):
-            tune(model, tokens, Stopping(keeping.store, KEY, print, 0, 0), **settings)
-        resumed = tune(model, tokens, keeping.of(), **settings)
-        assert (
-            f"going on from a checkpoint: {(stop - 1) // 4} epochs and {stop} steps were done before"
-            in resumed.lines[0]
-        )
-        require_same(resumed, whole)
-        keeping.of().discard()
+            tune(model, tokens, checkpoints, **settings)
+    resumed = tune(model, tokens, keeping.of(), **settings)
+    assert "going on from a checkpoint: 1 epochs and 6 steps were done before" in resumed.lines[0]
+    require_same(resumed, whole)
 
 
 def require_same(found: Tuned, expected: Tuned) -> None:

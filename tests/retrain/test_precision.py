@@ -12,7 +12,7 @@ from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.layered_encoder import LayeredEncoder
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.precision import LossScale, Precision, choose_precision
@@ -30,7 +30,7 @@ def new_step(model: Path, precision: Precision) -> tuple[TrainingStep, AdamW, An
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
     optimizer = AdamW(variables, 0.01, loss_scale=LossScale() if precision == "float16" else None)
-    return TrainingStep(encoder, head, variables, optimizer, Loss(EVEN)), optimizer, encoder
+    return TrainingStep(encoder, head, variables, optimizer, SoftmaxCrossEntropy(EVEN)), optimizer, encoder
 
 
 def operations(graph: Any) -> list[Any]:
@@ -71,21 +71,19 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens:
         assert all(out.dtype != tf.as_dtype(precision) for out in each.outputs)
 
 
-@pytest.mark.parametrize("mode", ["fine_tuning", "partial"])
-def test_it_learns_nearly_the_same(mode: str, model: Path, training: Training) -> None:
-    exact, *in_16_bits = (
-        training(model, mode=mode, precision=each, learning_rate=1e-3, epochs=2)
-        for each in ("float32", "bfloat16", "float16")
+@pytest.mark.parametrize(("mode", "precision"), [("fine_tuning", "bfloat16"), ("partial", "float16")])
+def test_it_learns_nearly_the_same(mode: str, precision: str, model: Path, training: Training) -> None:
+    exact, run = (
+        training(model, mode=mode, precision=each, learning_rate=1e-3, epochs=2) for each in ("float32", precision)
     )
     assert not any("mixed precision" in line for line in exact.lines)
-    for run, precision in zip(in_16_bits, ("bfloat16", "float16"), strict=True):
-        assert f"mixed precision: layers in {precision}, weights in float32" in run.lines
-        assert run.facts.precision == run.description["precision"] == precision
-        losses, expected = run.steps["loss"].to_numpy(), exact.steps["loss"].to_numpy()
-        # Eight bits of fraction: the losses of a run drift apart, but not far.
-        np.testing.assert_allclose(losses[0], expected[0], rtol=0.02)
-        assert 0 < np.abs(losses - expected).max() < 0.1
-        assert run.history[-1]["validation"]["accuracy"] >= exact.history[-1]["validation"]["accuracy"] - 0.05
+    assert f"mixed precision: layers in {precision}, weights in float32" in run.lines
+    assert run.facts.precision == run.description["precision"] == precision
+    losses, expected = run.steps["loss"].to_numpy(), exact.steps["loss"].to_numpy()
+    # Eight bits of fraction: the losses of a run drift apart, but not far.
+    np.testing.assert_allclose(losses[0], expected[0], rtol=0.02)
+    assert 0 < np.abs(losses - expected).max() < 0.1
+    assert run.history[-1]["validation"]["accuracy"] >= exact.history[-1]["validation"]["accuracy"] - 0.05
 
 
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale(model: Path, tokens: Path) -> None:

@@ -1,17 +1,14 @@
 """The whole road with its store in a bucket: one setting, and the same digests as in a folder."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gcsfs.core import GCSFileSystem
 
 from tests.gcs_fake import GcsFake
-from tests.road.conftest import Road, digests, states
+from tests.road.conftest import Finished, Road, digests, states
 
 pytestmark = pytest.mark.slow
-
-Finished = tuple[Road, dict[str, Any]]
 
 
 def test_a_bucket_holds_the_same_as_a_folder(finished: Finished, tmp_path: Path) -> None:

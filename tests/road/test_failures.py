@@ -2,15 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.road.conftest import Road, digests, kill_once_it_says, states
+from tests.road.conftest import ALL_CACHED, TASKS, Finished, Road, digests, states
 
 pytestmark = pytest.mark.slow
-
-Finished = tuple[Road, dict[str, Any]]
 
 
 @pytest.mark.parametrize(
@@ -54,41 +51,53 @@ def test_too_much_bad_data_fails_the_block_with_a_table(finished: Finished, tmp_
     assert result.stderr.count("retry") == 0  # invalid data is never retried
 
 
-def test_a_run_killed_in_every_block_is_completed_by_the_next(finished: Finished, tmp_path: Path) -> None:
-    _, undisturbed = finished
-    road = Road(tmp_path, finished[0].prefect)
-    for task, moment in (
-        ("Download model", "Converting the tokenizer"),
-        ("Download data", "the store holds no result"),
-        ("Preprocess rows", "the store holds no result"),
-        ("Train classifier", "epoch 1/"),
-        ("Publish model", "SavedModel written"),
-    ):
-        run = road.start("retrain")
-        kill_once_it_says(run, rf"Task run '{task}-\w+' - {moment}")
-    report = road.report()
-    assert digests(report) == digests(undisturbed)
-    assert (report["version"], report["promoted"]) == (1, True)
-    assert report["metrics"] == undisturbed["metrics"]
+def test_runs_killed_in_every_block_end_as_one_that_was_not(finished: Finished, tmp_path: Path) -> None:
+    road, completed = finished
     # What was finished before a kill was not done again.
-    assert states(report)["Download model"] == "Cached"
-    assert states(report)["Train classifier"] == "Cached"
+    assert states(completed) == ALL_CACHED | {"Publish model": "Completed"}
+    assert (completed["version"], completed["promoted"]) == (1, True)
+    blocks = ("download_model", "download_data", "preprocess", "retrain", "publish")
+    undisturbed = road.copy(tmp_path).report(*(argument for block in blocks for argument in ("--refresh", block)))
+    assert states(undisturbed) == dict.fromkeys(TASKS, "Completed")
+    assert digests(completed) == digests(undisturbed)
+    assert completed["metrics"] == undisturbed["metrics"]
+    assert undisturbed["version"] == 1
 
 
-def test_damaged_files_are_found_and_made_again(finished: Finished, tmp_path: Path) -> None:
-    road, undisturbed = finished
+def test_two_runs_at_once_make_damaged_files_again_and_train_one_other_head(finished: Finished, tmp_path: Path) -> None:
+    road, first = finished
     road = road.copy(tmp_path)
-    damages = {"rows": "truncated", "embeddings": "flipped byte", "classifier": "missing"}
-    damages |= {"evaluation": "truncated", "release": "flipped byte"}
-    for kind, damage in damages.items():
-        (artifact,) = (road.store_folder / "artifacts" / kind).iterdir()
-        largest = max((path for path in artifact.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-        _damage(largest, damage)
-    report = road.report()
-    assert digests(report) == digests(undisturbed)
-    made_again = {"Preprocess rows", "Embed texts", "Train classifier", "Evaluate classifier", "Publish model"}
-    assert {task for task, state in states(report).items() if state == "Completed"} == made_again
-    assert set(states(road.report()).values()) == {"Cached"}
+    for kind, damage in (
+        ("rows", "truncated"),
+        ("quarantine", "missing"),
+        ("tokens", "flipped byte"),
+        ("embeddings", "flipped byte"),
+    ):
+        _damage_artifact(road, kind, damage)
+    runs = [road.start("retrain", "--set", "train.hidden=[32]", "--json") for _ in range(2)]
+    outcomes = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outcomes
+    one, other = (json.loads(out) for out, _ in outcomes)
+    for task in TASKS:
+        expected = "Cached" if task in ("Download model", "Download data") else "Completed"
+        assert expected in {states(one)[task], states(other)[task]}
+    assert digests(one) == digests(other)
+    assert digests(one)["preprocess"] == digests(first)["preprocess"]
+    assert (one["version"], other["version"], one["promoted"]) == (2, 2, True)
+
+    # Going back to the first recipe is known, and does not hide that a newer version is there.
+    for kind, block, damage in (
+        ("classifier", "retrain", "missing"),
+        ("evaluation", "evaluation", "truncated"),
+        ("release", "publish", "flipped byte"),
+    ):
+        _damage_artifact(road, kind, damage, digests(first)[block])
+    back = road.report()
+    made_again = ("Train classifier", "Evaluate classifier", "Publish model")
+    assert states(back) == ALL_CACHED | dict.fromkeys(made_again, "Completed")
+    assert digests(back) == digests(first)
+    assert (back["version"], back["promoted"]) == (1, False)
+    assert states(road.report()) == ALL_CACHED
 
 
 def test_a_damaged_version_is_not_used_and_is_mended(finished: Finished, tmp_path: Path) -> None:
@@ -99,6 +108,12 @@ def test_a_damaged_version_is_not_used_and_is_mended(finished: Finished, tmp_pat
     assert "model.onnx" in result.stderr
     assert road.report()["version"] == 1
     assert road.run("predict", "insincere-questions", "How far is it?").returncode == 0
+
+
+def _damage_artifact(road: Road, kind: str, damage: str, digest: str = "*") -> None:
+    """Damage the largest file of an artifact; of the only one of its kind, if no digest is given."""
+    (artifact,) = (road.store_folder / "artifacts" / kind).glob(digest)
+    _damage(max((path for path in artifact.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size), damage)
 
 
 def _damage(path: Path, damage: str) -> None:
