@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from schemas.recipe import Task
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -39,7 +41,7 @@ class RawFacts(_Facts):
 
     Files: Parquet shards `rows/00000.parquet`, ... with the columns `row` (int64, 1-based record number in its
     file), `source` (name of that file), `split` (null, or train, validation, test), `text` and `label` (strings, null
-    where the source has none).
+    where the source has none; a list of labels is a JSON array of strings).
     """
 
     rows: int
@@ -51,14 +53,15 @@ class RowsFacts(_Facts):
     """Clean rows (kind `rows`).
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key` (binary(16), hash of the
-    normalised text), `text` (normalised), `label` (int32, index into the classes); `labels.json` (class names in
-    order).
+    normalised text), `text` (normalised), `label` (index into the classes, int32; with `multilabel` a list of them,
+    ascending, which may be empty); `labels.json` (class names in order).
     """
 
     train: int
     validation: int
     test: int
     labels: list[str]
+    task: Task = "multiclass"
 
 
 class QuarantineFacts(_Facts):
@@ -78,7 +81,7 @@ class TokensFacts(_Facts):
     """Token ids of every text (kind `tokens`).
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key`, `ids` (list of int32, special
-    tokens included), `label`.
+    tokens included), `label` (as the clean rows have it).
     """
 
     texts: int
@@ -119,7 +122,8 @@ class ClassifierFacts(_Facts):
     `classifier.json` (all that is needed to build it again); `history.json` (one entry per epoch: `epoch`, `step`,
     `learning_rate`, `train_loss`, `validation` with the metrics by name, `best`); `steps.parquet` (`step` int64, `loss`
     and `learning_rate` float32, one row for each optimiser step); `answers/validation.parquet` and
-    `answers/test.parquet` (`key`, `label`, `logits`: list of float32, one for each class; in the order of the keys).
+    `answers/test.parquet` (`key`, `label` as the clean rows have it, `logits`: list of float32, one for each class; in
+    the order of the keys). Probabilities are the softmax of the logits; with `multilabel`, the sigmoid of each.
     """
 
     mode: str
@@ -151,7 +155,7 @@ class ReleaseFacts(_Facts):
     """A classifier in the form in which it is published (kind `release`).
 
     Files: `saved_model.pb`, `variables/`, `assets/` (text in, label and probabilities out); `model.onnx` and
-    `tokenizer/` (absent where ONNX cannot express the model); `classifier.json` (what `hubtune.inference` needs:
+    `tokenizer/` (absent where ONNX cannot express the model); `classifier.json` (what `hubtune.inference` needs: task,
     labels, engine, maximal length); `recipe.yaml`, `metrics.json`, `README.md` (the model card).
     """
 

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+Task = Literal["multiclass", "multilabel"]
 Mode = Literal["feature_extraction", "fine_tuning", "partial", "layer_extraction"]
 Pooling = Literal["mean", "max", "mean_max", "cls", "pooled"]
 Monitor = Literal["macro_f1", "weighted_f1", "accuracy", "loss"]
@@ -34,6 +35,7 @@ def _text_keys(value: Any) -> Any:
 
 SAMPLE_NAME = "insincere-questions"
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
+LABEL_SEPARATOR = ","
 
 # Feature extraction: the head and the patience of the seed course (256-64, patience 2); learning rate and dropout have
 # the lowest validation loss, averaged over trec6, sst2 and quora_insincere and three seeds, among 5e-4 and 1e-3 with
@@ -124,6 +126,13 @@ class DataRecipe(_Section):
         description="Maps each raw label to the name of its class, in class order; rows with other labels are "
         "quarantined. When empty, every label that occurs is a class.",
     )
+    label_separator: str | None = Field(
+        None,
+        title="Label separator",
+        min_length=1,
+        description="For `train.task: multilabel`: what stands between the labels of a row; a comma unless given. A "
+        "list, in JSONL and Parquet, needs none. A cell with separators alone, or an empty list: none of the classes.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +184,12 @@ class PreprocessRecipe(_Section):
 class TrainRecipe(_Section):
     """How the classifier is trained. Fields left empty take the default of the mode."""
 
+    task: Task = Field(
+        "multiclass",
+        title="Task",
+        description="`multiclass`: each text belongs to one of the classes; `multilabel`: to any number of them, or to "
+        "none, and each class has a probability of its own.",
+    )
     mode: Mode = Field(
         "feature_extraction",
         title="Mode",
@@ -267,7 +282,8 @@ class TrainRecipe(_Section):
     ] = Field(
         None,
         title="Class weights",
-        description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name.",
+        description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name. "
+        "With `multilabel` a weight counts where a row has the class; `balanced`: rows without it per row with it.",
     )
     early_stopping_patience: int | None = Field(
         2,
@@ -318,21 +334,30 @@ def _text_of_number(value: Any) -> Any:
 
 
 class EvaluateRecipe(_Section):
-    """How the trained classifier is judged. Both fields are for two classes; more have no threshold."""
+    """How the trained classifier is judged. One of two classes has a threshold; with `multilabel`, each class has."""
 
     threshold_metric: Literal["f1", "balanced_accuracy", "mcc"] = Field(
         "f1",
         title="Threshold metric",
-        description="What the decision threshold is tuned for on the validation rows: F1 of the positive class, "
-        "balanced accuracy, or Matthews' correlation coefficient. The figures at 0.5 are given beside it.",
+        description="What a decision threshold is tuned for on the validation rows: F1 of its class, balanced "
+        "accuracy, or Matthews' correlation coefficient. The figures at 0.5 are given beside it.",
     )
     positive_class: Annotated[str | None, BeforeValidator(_text_of_number)] = Field(
         None,
         title="Positive class",
         min_length=1,
-        description="Name of the class that the threshold decides about; when empty, the rarer one among the "
-        "training rows.",
+        description="Name of the class, of two, that the threshold decides about; when empty, the rarer one among the "
+        "training rows. Not for `multilabel`.",
     )
+
+
+def _as_dict(section: Any) -> dict[str, Any] | None:
+    """A section as it was given, field by field; None for what is no section."""
+    if section is None:
+        return {}
+    if isinstance(section, _Section):
+        return section.model_dump()
+    return section if isinstance(section, dict) else None
 
 
 class Recipe(_Section):
@@ -354,12 +379,34 @@ class Recipe(_Section):
     def _name_of_the_sample(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("name") is not None:
             return values
-        data = values.get("data")
-        data = data if isinstance(data, dict) else data.model_dump() if isinstance(data, DataRecipe) else {}
+        data = _as_dict(values.get("data")) or {}
         other = any(data.get(field) for field in ("train", "validation", "test"))
         if data.get("source") in (None, "sample") and not other:
             return values | {"name": SAMPLE_NAME}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_separator(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        data, train = (_as_dict(values.get(section)) for section in ("data", "train"))
+        # What is no section is refused by its own field.
+        if data is None or train is None or train.get("task") != "multilabel":
+            return values
+        if data.get("label_separator") is None:
+            return values | {"data": data | {"label_separator": LABEL_SEPARATOR}}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        if self.train.task == "multiclass" and self.data.label_separator is not None:
+            raise ValueError("data.label_separator has no meaning with train.task multiclass; it is for multilabel")
+        if self.train.task == "multilabel" and self.evaluate.positive_class is not None:
+            raise ValueError(
+                "evaluate.positive_class has no meaning with train.task multilabel: each class has its own threshold"
+            )
+        return self
 
     @model_validator(mode="after")
     def _positive_class_is_one_of_two(self) -> Self:

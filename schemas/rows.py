@@ -11,6 +11,7 @@ import polars as pl
 
 from hubtune.inference.normalise import normalise
 from schemas.handoff import SPLITS
+from schemas.recipe import Task
 
 # Hexadecimal digits of a key: blake2b with a digest of 16 bytes.
 KEY_DIGITS = 32
@@ -54,7 +55,7 @@ _SENTENCES = {
 }
 
 
-def clean_rows(classes: Sequence[str]) -> pa.DataFrameSchema:
+def clean_rows(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFrameSchema:
     """The contract of the clean rows of all splits together, as one frame.
 
     Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `text`,
@@ -62,11 +63,18 @@ def clean_rows(classes: Sequence[str]) -> pa.DataFrameSchema:
 
     Args:
         classes: the class names, in order.
+        task: whether `label` is one class, or a list of classes.
 
     Returns:
         The schema.
     """
-    every_class = pl.struct("split", "label").n_unique() == len(SPLITS) * len(classes)
+    several = task == "multilabel"
+
+    def every_class(data: pa.PolarsData) -> pl.LazyFrame:
+        pairs = data.lazyframe.select("split", "label")
+        memberships = pairs.explode("label").drop_nulls() if several else pairs
+        return memberships.select(pl.struct("split", "label").n_unique() == len(SPLITS) * len(classes))
+
     return pa.DataFrameSchema(
         {
             "key": pa.Column(pl.String, pa.Check.str_length(KEY_DIGITS, KEY_DIGITS), unique=True),
@@ -77,12 +85,32 @@ def clean_rows(classes: Sequence[str]) -> pa.DataFrameSchema:
                     pa.Check(_normalised, error="text is normalised"),
                 ],
             ),
-            "label": pa.Column(pl.Int32, pa.Check.in_range(0, len(classes) - 1)),
+            "label": _several_classes(len(classes)) if several else _one_class(len(classes)),
             "split": pa.Column(pl.String, pa.Check.isin(list(SPLITS))),
         },
-        checks=pa.Check(lambda data: data.lazyframe.select(every_class), error="each split has rows of each class"),
+        checks=pa.Check(every_class, error="each split has rows of each class"),
         strict=True,
     )
+
+
+def _one_class(classes: int) -> pa.Column:
+    return pa.Column(pl.Int32, pa.Check.in_range(0, classes - 1))
+
+
+def _several_classes(classes: int) -> pa.Column:
+    in_range = pl.element().is_between(0, classes - 1).fill_null(False)
+    ascending = pl.element().diff().drop_nulls() > 0
+    return pa.Column(
+        pl.List(pl.Int32),
+        [
+            pa.Check(lambda data: _for_each(data, in_range), error="each label is a class"),
+            pa.Check(lambda data: _for_each(data, ascending), error="labels are distinct and ascend"),
+        ],
+    )
+
+
+def _for_each(data: pa.PolarsData, holds: pl.Expr) -> pl.LazyFrame:
+    return data.lazyframe.select(pl.col(data.key).list.eval(holds).list.all())
 
 
 def _normalised(data: pa.PolarsData) -> pl.LazyFrame:

@@ -37,17 +37,16 @@ def run_models(model: str | None, as_json: bool) -> int:
             f"Nothing is published in {store.root} yet; `hubtune retrain` publishes.", markup=False, soft_wrap=True
         )
         return 0
-    table = Table("Model", "Version", "Accuracy", "Macro-F1", "Test rows", "Engine")
+    table = Table("Model", "Version", "Task", "Accuracy", "Macro-F1", "Test rows", "Engine")
     for name, versions in listing.items():
         for version in versions:
             if "damaged" in version:
                 table.add_row(escape(name), str(version["version"]), "damaged")
                 continue
             test = version["metrics"]["test"]
-            figures = [f"{test[key]:.3f}" for key in ("accuracy", "macro_f1")]
-            table.add_row(
-                escape(name), str(version["version"]), *figures, f"{test['rows']:,}", escape(version["engine"])
-            )
+            figures = [*(f"{test[key]:.3f}" for key in ("accuracy", "macro_f1")), f"{test['rows']:,}"]
+            task, engine = escape(version["task"]), escape(version["engine"])
+            table.add_row(escape(name), str(version["version"]), task, *figures, engine)
     console.print(table)
     for name, versions in listing.items():
         for version in versions:
@@ -79,14 +78,21 @@ def _versions(published: PublishedModel) -> list[dict[str, Any]]:
 def _described(published: PublishedModel, number: int) -> dict[str, Any]:
     record = published.record(number)
     folder = published.checkout(number, only=lambda path: path in ("metrics.json", "classifier.json"))
-    metrics = _value(folder / "metrics.json", "evaluation")
-    return {"metrics": metrics, "engine": _value(folder / "classifier.json", "engine"), "lineage": record.lineage}
+    description = folder / "classifier.json"
+    return {
+        "metrics": _value(folder / "metrics.json", "evaluation"),
+        # Versions of format 1 do not say it.
+        "task": _value(description, "task", "multiclass"),
+        "engine": _value(description, "engine"),
+        "lineage": record.lineage,
+    }
 
 
-def _value(file: Path, key: str) -> Any:
+def _value(file: Path, key: str, default: str | None = None) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))[key]
-    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content[key] if default is None else content.get(key, default)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorruptArtifact(
             f"{file.name} holds no {key!r}", where=str(file), remedy="publish the model again: hubtune retrain"
         ) from error

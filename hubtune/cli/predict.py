@@ -62,7 +62,7 @@ def run_predict(
     answers = _answers(classifier, _READERS[source.suffix](source) if source else texts)
     if output:
         with _replacing(output) as file:
-            count = _WRITERS[output.suffix](file, answers, classifier.labels)
+            count = _WRITERS[output.suffix](file, answers, classifier)
         if as_json:
             print(json.dumps({"texts": count, "output": str(output)}))
         else:
@@ -70,7 +70,7 @@ def run_predict(
     elif as_json:
         print(_encodable(json.dumps([_as_object(answer) for answer in answers], ensure_ascii=False)))
     else:
-        _print(answers, Console())
+        _print(answers, classifier, Console())
     return 0
 
 
@@ -197,7 +197,7 @@ def _replacing(output: Path) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _write_jsonl(file: TextIO, answers: Iterable[Prediction], labels: Sequence[str]) -> int:
+def _write_jsonl(file: TextIO, answers: Iterable[Prediction], classifier: Classifier) -> int:
     count = 0
     for answer in answers:
         file.write(json.dumps(_as_object(answer), ensure_ascii=False) + "\n")
@@ -205,12 +205,16 @@ def _write_jsonl(file: TextIO, answers: Iterable[Prediction], labels: Sequence[s
     return count
 
 
-def _write_csv(file: TextIO, answers: Iterable[Prediction], labels: Sequence[str]) -> int:
+def _write_csv(file: TextIO, answers: Iterable[Prediction], classifier: Classifier) -> int:
+    several = classifier.task == "multilabel"
     writer = csv.writer(file)
-    writer.writerow(["text", "label", *(f"probability_{label}" for label in labels)])
+    columns = [f"probability_{label}" for label in classifier.labels]
+    writer.writerow(["text", "labels" if several else "label", *columns])
     count = 0
     for answer in answers:
-        writer.writerow([answer.text, answer.label, *(answer.probabilities[label] for label in labels)])
+        # Class names may hold any separator, and no class is not an empty name: several are a JSON array.
+        said = json.dumps(answer.labels, ensure_ascii=False) if several else answer.label
+        writer.writerow([answer.text, said, *(answer.probabilities[label] for label in classifier.labels)])
         count += 1
     return count
 
@@ -220,18 +224,18 @@ _WRITERS = {".jsonl": _write_jsonl, ".csv": _write_csv}
 
 
 def _as_object(answer: Prediction) -> dict[str, object]:
-    return {"text": answer.text, "label": answer.label, "probabilities": answer.probabilities}
+    return {"text": answer.text, **answer.to_json()}
 
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _print(answers: Iterable[Prediction], console: Console) -> None:
-    table = Table("Text", "Label", "Probability")
+def _print(answers: Iterable[Prediction], classifier: Classifier, console: Console) -> None:
+    table = Table("Text", "Labels" if classifier.task == "multilabel" else "Label", "Probability")
     table.columns[2].justify = "right"
     for answer in answers:
-        table.add_row(
-            escape(_encodable(answer.text)), escape(answer.label), f"{answer.probabilities[answer.label]:.3f}"
-        )
+        labels = "\n".join(map(escape, answer.labels)) or "(none)"
+        shares = "\n".join(f"{answer.probabilities[label]:.3f}" for label in answer.labels)
+        table.add_row(escape(_encodable(answer.text)), labels, shares)
     console.print(table)

@@ -166,16 +166,29 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
     artifact = Artifact(kind="rows", digest=uri.rpartition("/")[2], uri=uri)
     rows = polars.read_parquet(Store.open().checkout(artifact) / "test.parquet")
     classifier = Classifier.load(report.model, report.version)
-    # Spread over the classes, so that the table shows more than the most frequent one.
-    shown = rows.group_by("label", maintain_order=True).head(_SHOWN_PREDICTIONS // len(classifier.labels) or 1)
+    # Spread over the classes (of several in a row: over their combinations), so that the table shows more than the most
+    # frequent one.
+    by_label = rows.group_by("label", maintain_order=True)
+    several = classifier.task == "multilabel"
+    each = _SHOWN_PREDICTIONS // len(classifier.labels) or 1
+    shown = by_label.head(1).head(_SHOWN_PREDICTIONS) if several else by_label.head(each)
     table = Table(
         "Text", "Truth", "Prediction", "Probability", title="A few rows of the test split", title_justify="left"
     )
     for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
-        probability = f"{answer.probabilities[answer.label]:.3f}"
-        truth = escape(classifier.labels[row["label"]])
-        table.add_row(escape(_cut(row["text"])), truth, escape(answer.label), probability)
+        truth = row["label"] if several else [row["label"]]
+        probabilities = "\n".join(f"{answer.probabilities[label]:.3f}" for label in answer.labels)
+        table.add_row(
+            escape(_cut(row["text"])),
+            _lines([classifier.labels[index] for index in truth]),
+            _lines(answer.labels),
+            probabilities,
+        )
     console.print(table)
+
+
+def _lines(labels: Sequence[str]) -> str:
+    return "\n".join(map(escape, labels)) or "(none)"
 
 
 def _cut(text: str) -> str:

@@ -31,7 +31,7 @@ def main() -> int:
         texts = [json.loads(line) for line in sys.stdin.buffer]
         classifier = Classifier.from_folder(arguments.folder, arguments.engine)
         for answer in classifier.predict(texts):
-            answers.write(json.dumps({"label": answer.label, "probabilities": answer.probabilities}) + "\n")
+            answers.write(json.dumps(answer.to_json()) + "\n")
         answers.flush()
     except HubtuneError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is a command

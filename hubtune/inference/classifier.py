@@ -1,4 +1,4 @@
-"""The published model as a service uses it: texts in, label and probability of each class out."""
+"""The published model as a service uses it: texts in, labels and probability of each class out."""
 
 import json
 from collections.abc import Sequence
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Engine = Literal["onnx", "tensorflow"]
+Task = Literal["multiclass", "multilabel"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a published model: raised when an older hubtune could no longer read what is written."""
+
+DECISION = 0.5
+"""Probability from which on a text belongs to a class, where it may belong to several."""
 
 NORMALISATION = 1
 """Version of `hubtune.inference.normalise`: raised when it gives another text for any text."""
@@ -32,13 +36,15 @@ _FILES: dict[Engine, tuple[str, ...]] = {
 class Description(BaseModel):
     """`classifier.json` of a published model.
 
-    `max_length` counts tokens, special ones included; it is None where the model takes text and not tokens.
+    `task` is missing in format 1, which knew one task only. `max_length` counts tokens, special ones included; it is
+    None where the model takes text and not tokens.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: int
     name: str
+    task: Task = "multiclass"
     interface: Literal["bert_encoder", "text_embedding"]
     engine: Engine
     labels: list[str]
@@ -48,11 +54,25 @@ class Description(BaseModel):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one text: the most probable class, and the probability of each."""
+    """The answer for one text.
+
+    Args:
+        text: the text.
+        label: the most probable class; None where a text may belong to several (`multilabel`).
+        probabilities: of each class. They add up to 1; with `multilabel` each class has a probability of its own.
+        labels: the classes that the text belongs to: `label` alone; with `multilabel` those whose probability is at
+            least 0.5, in class order, which may be none.
+    """
 
     text: str
-    label: str
+    label: str | None
     probabilities: dict[str, float]
+    labels: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        """What was answered, as plain JSON values: `label`, or with `multilabel` `labels`, and `probabilities`."""
+        said = {"labels": self.labels} if self.label is None else {"label": self.label}
+        return {**said, "probabilities": self.probabilities}
 
 
 class _Answers(Protocol):
@@ -73,6 +93,7 @@ class Classifier:
 
     def __init__(self, description: Description, engine: _Answers) -> None:
         self.name = description.name
+        self.task = description.task
         self.labels = list(description.labels)
         self._engine = engine
 
@@ -145,11 +166,15 @@ class Classifier:
         Raises:
             InvalidData: something among the texts is not a string.
         """
-        probabilities = self.probabilities(texts)
-        return [
-            Prediction(text, self.labels[best], dict(zip(self.labels, row, strict=True)))
-            for text, best, row in zip(texts, probabilities.argmax(axis=1), probabilities.tolist(), strict=True)
-        ]
+        answers = self.probabilities(texts)
+        rows = [dict(zip(self.labels, row, strict=True)) for row in answers.tolist()]
+        if self.task == "multilabel":
+            return [
+                Prediction(text, None, row, [label for label, share in row.items() if share >= DECISION])
+                for text, row in zip(texts, rows, strict=True)
+            ]
+        best = [self.labels[position] for position in answers.argmax(axis=1)]
+        return [Prediction(text, label, row, [label]) for text, label, row in zip(texts, best, rows, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Probabilities as an array, for callers that go on computing.
@@ -158,7 +183,7 @@ class Classifier:
             texts: any number of texts.
 
         Returns:
-            float32[texts, classes]; classes in the order of `labels`, each row adds up to 1.
+            float32[texts, classes]; classes in the order of `labels`. Each row adds up to 1, but with `multilabel`.
 
         Raises:
             InvalidData: something among the texts is not a string.

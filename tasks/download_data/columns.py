@@ -1,6 +1,7 @@
 """What all kinds of files have in common: the two columns that are wanted, and values as strings."""
 
 import difflib
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -71,6 +72,29 @@ def as_string(value: Any) -> str | None:
             return str(int(value)) if value.is_integer() and abs(value) < _EXACT_INTEGERS else str(value)
         case _:
             raise TypeError(f"a {type(value).__name__} is no single value")
+
+
+def as_label(value: Any, lists: bool) -> str | None:
+    """A label as a string: a single value as `as_string` gives it, a list as a JSON array of such strings.
+
+    Args:
+        value: what stands in the label column.
+        lists: whether it may be a list.
+
+    Returns:
+        The string, or None for no value.
+
+    Raises:
+        TypeError: the value is nested, or is a list of nested ones.
+    """
+    if lists and isinstance(value, list):
+        return json_array([as_string(each) for each in value])
+    return as_string(value)
+
+
+def json_array(labels: Sequence[str | None]) -> str:
+    """The labels of one row as a string, which is how they lie in a `raw` artifact."""
+    return json.dumps(list(labels), ensure_ascii=False)
 
 
 def _remedy(present: Sequence[str], field: str, name: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LONGEST_CELL = 10_000_000
 
 
-def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.DataFrame"]:
+def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = False) -> Iterator["pl.DataFrame"]:
     """Read the text and label columns. Blank lines are no rows; an empty cell is no value.
 
     Args:
@@ -30,6 +30,7 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
         text: name of the text column.
         label: name of the label column.
         most_rows: the most rows of one batch.
+        lists: without meaning here: a cell is one string, whatever it holds.
 
     Yields:
         Frames with the string columns `text` and `label`.
@@ -39,6 +40,7 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
     """
     import polars as pl
 
+    del lists
     schema = {"text": pl.String, "label": pl.String}
     texts: list[str | None] = []
     labels: list[str | None] = []
@@ -63,17 +65,19 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
         yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
 
 
-def check(path: Path, text: str, label: str) -> None:
+def check(path: Path, text: str, label: str, lists: bool = False) -> None:
     """Look at the header only.
 
     Args:
         path: the file.
         text: name of the text column.
         label: name of the label column.
+        lists: without meaning here.
 
     Raises:
         InvalidData: what `batches` would raise before its first row.
     """
+    del lists
     with open_text(path) as file, closing(_records(file, path)) as records:
         _, header = next(records, (0, []))
         check_columns(header, text, label, str(path))

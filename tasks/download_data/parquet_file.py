@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtune.errors import InvalidData
-from tasks.download_data.columns import check_columns
+from tasks.download_data.columns import check_columns, json_array
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.DataFrame"]:
+def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = False) -> Iterator["pl.DataFrame"]:
     """Read the text and label columns, of whatever single-valued type, as strings.
 
     Args:
@@ -20,6 +20,7 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
         text: name of the text column.
         label: name of the label column.
         most_rows: the most rows of one batch.
+        lists: whether the label column may hold lists of such values, which are then given as JSON arrays.
 
     Yields:
         Frames with the string columns `text` and `label`.
@@ -30,25 +31,26 @@ def batches(path: Path, text: str, label: str, most_rows: int) -> Iterator["pl.D
     import polars as pl
 
     with _refused(path):
-        wanted = _wanted(path, text, label)
+        wanted = _wanted(path, text, label, lists)
         rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
         for first in range(0, rows, most_rows):
             yield pl.scan_parquet(path).slice(first, most_rows).select(wanted).collect()
 
 
-def check(path: Path, text: str, label: str) -> None:
+def check(path: Path, text: str, label: str, lists: bool = False) -> None:
     """Look at the schema only.
 
     Args:
         path: the file.
         text: name of the text column.
         label: name of the label column.
+        lists: whether the label column may hold lists.
 
     Raises:
         InvalidData: what `batches` would raise before its first row.
     """
     with _refused(path):
-        _wanted(path, text, label)
+        _wanted(path, text, label, lists)
 
 
 @contextmanager
@@ -65,25 +67,49 @@ def _refused(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _wanted(path: Path, text: str, label: str) -> list["pl.Expr"]:
+def _wanted(path: Path, text: str, label: str, lists: bool) -> list["pl.Expr"]:
     import polars as pl
 
     schema = pl.read_parquet_schema(path)
     check_columns(list(schema), text, label, str(path))
-    return [_as_string(name, schema[name], path).alias(column) for column, name in (("text", text), ("label", label))]
+    of_label = _as_label if lists else _as_string
+    return [_as_string(text, schema[text], path).alias("text"), of_label(label, schema[label], path).alias("label")]
+
+
+def _as_label(name: str, kind: "pl.DataType", path: Path) -> "pl.Expr":
+    # Gives what `columns.as_label` gives, a column at a time.
+    import polars as pl
+
+    inner = kind.inner if isinstance(kind, (pl.List, pl.Array)) else None
+    if not isinstance(inner, pl.DataType) or not _is_single(inner):
+        return _as_string(name, kind, path)
+    column = pl.col(name) if isinstance(kind, pl.List) else pl.col(name).arr.to_list()
+    strings = column.list.eval(_string(pl.element(), inner))
+    return strings.map_elements(lambda labels: json_array(labels.to_list()), return_dtype=pl.String)
 
 
 def _as_string(name: str, kind: "pl.DataType", path: Path) -> "pl.Expr":
-    # Gives what `columns.as_string` gives, a column at a time.
     import polars as pl
 
-    column = pl.col(name)
-    if kind.is_nested() or kind == pl.Object:
+    if not _is_single(kind):
         raise InvalidData(
             f"The column {name!r} is nested: {kind}.",
             where=str(path),
             remedy="Name a column with one string or number per row.",
         )
+    return _string(pl.col(name), kind)
+
+
+def _is_single(kind: "pl.DataType") -> bool:
+    import polars as pl
+
+    return not kind.is_nested() and kind != pl.Object
+
+
+def _string(column: "pl.Expr", kind: "pl.DataType") -> "pl.Expr":
+    # Gives what `columns.as_string` gives, a column at a time.
+    import polars as pl
+
     if kind == pl.Binary:
         return column.map_elements(lambda value: value.decode("utf-8", "replace"), return_dtype=pl.String)
     if kind.is_float():

@@ -26,12 +26,13 @@ REPLACEMENT_CHARACTER = "\ufffd"
 # Above this share of rows with undecodable bytes, the file is not dirty but in another encoding.
 OTHER_ENCODING_SHARE = 0.5
 
-Batches = Callable[[Path, str, str, int], Iterator["pl.DataFrame"]]
-"""What a source file's module offers: (path, text column, label column, most rows per batch) -> batches with the
-string columns `text` and `label`, null where the source has no value."""
+Batches = Callable[[Path, str, str, int, bool], Iterator["pl.DataFrame"]]
+"""What a source file's module offers: (path, text column, label column, most rows per batch, whether labels may be
+lists) -> batches with the string columns `text` and `label`, null where the source has no value."""
 
-Check = Callable[[Path, str, str], None]
-"""And its cheap part: (path, text column, label column); raises what `Batches` would raise before the first row."""
+Check = Callable[[Path, str, str, bool], None]
+"""And its cheap part: (path, text column, label column, whether labels may be lists); raises what `Batches` would raise
+before the first row."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
     for source in sources:
         progress = Progress(say, f"Reading {source.path.name}", None, "rows")
         rows = undecodable = 0
-        for batch in source.format.batches(source.path, recipe.text, recipe.label, SHARD_ROWS):
+        for batch in source.format.batches(source.path, recipe.text, recipe.label, SHARD_ROWS, _has_lists(recipe)):
             batch.select(
                 pl.int_range(rows + 1, rows + 1 + pl.len(), dtype=pl.Int64).alias("row"),
                 pl.lit(source.path.name).alias("source"),
@@ -105,7 +106,7 @@ def check_source(recipe: DataRecipe) -> None:
         InvalidData: a file is not what its name says, may not be read, or lacks the text or the label column.
     """
     for source in _sources(recipe):
-        source.format.check(source.path, recipe.text, recipe.label)
+        source.format.check(source.path, recipe.text, recipe.label, _has_lists(recipe))
 
 
 def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
@@ -127,6 +128,11 @@ def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         files.append({"split": source.split, "name": source.path.name, "sha256": digest})
     return {"files": files}
+
+
+def _has_lists(recipe: DataRecipe) -> bool:
+    # A complete recipe has a separator where, and only where, a row may have several labels.
+    return recipe.label_separator is not None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
                 )
             return {"raw": store.put("raw", folder, producer=producer, facts=facts)}
 
-    # The class map is applied by preprocess: another map does not mean other rows.
-    parameters = recipe.model_dump(exclude={"labels"}) | {"fingerprint": fingerprint}
+    # The class map and the separator are applied by preprocess: others do not mean other rows.
+    parameters = recipe.model_dump(exclude={"labels", "label_separator"}) | {"fingerprint": fingerprint}
+    if recipe.label_separator is not None:
+        parameters["lists"] = True
     return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh)

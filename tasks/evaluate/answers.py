@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact, InvalidData
 from schemas.handoff import Split
+from tasks.evaluate.reading import Reading
 
 _OWN_COLUMNS = ("key", "text", "label")
 
@@ -20,19 +22,19 @@ class Answers:
     Args:
         keys: hash of each text.
         texts: the texts.
-        truth: int32[n], class indices.
+        truth: int32[n], class indices; or bool[n, classes], the classes that each row belongs to.
         logits: float64[n, classes].
         columns: what else is known of each row, by name of the column: texts, or None.
     """
 
     keys: list[bytes]
     texts: list[str]
-    truth: NDArray[np.int32]
+    truth: NDArray[Any]
     logits: NDArray[np.float64]
     columns: dict[str, list[str | None]]
 
 
-def read_answers(rows: Path, classifier: Path, split: Split, classes: int) -> Answers:
+def read_answers(rows: Path, classifier: Path, split: Split, classes: int, reading: Reading) -> Answers:
     """Put the classifier's logits beside the rows of a split.
 
     Args:
@@ -40,6 +42,7 @@ def read_answers(rows: Path, classifier: Path, split: Split, classes: int) -> An
         classifier: folder of the classifier artifact.
         split: `validation` or `test`.
         classes: how many classes there are.
+        reading: what labels mean.
 
     Returns:
         Every row of the split with its logits.
@@ -71,7 +74,7 @@ def read_answers(rows: Path, classifier: Path, split: Split, classes: int) -> An
     return Answers(
         keys=joined["key"].to_list(),
         texts=joined["text"].to_list(),
-        truth=joined["label"].to_numpy().astype(np.int32),
+        truth=reading.truth(joined["label"], classes),
         logits=np.asarray(logits, np.float64),
         columns={name: joined[name].cast(pl.String).to_list() for name in more},
     )

@@ -7,13 +7,14 @@ loss on the validation rows. It changes no prediction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.handoff import Split
 from tasks.evaluate.answers import Answers
-from tasks.evaluate.metrics import log_loss
+from tasks.evaluate.reading import Reading
 
 BINS = 15
 # Where the validation rows are answered without a mistake, the best temperature is 0, and no better than a small one;
@@ -23,7 +24,11 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 @dataclass(frozen=True)
 class Bin:
-    """The rows whose highest probability lies in (`low`, `high`]: their mean of it, and the share that was right."""
+    """The rows whose highest probability lies in (`low`, `high`]: their mean of it, and the share that was right.
+
+    Where each class has a probability of its own, a row counts once for each class, whose probability is compared with
+    the share of rows that belong to it.
+    """
 
     low: float
     high: float
@@ -51,32 +56,34 @@ class Calibration:
     after: dict[Split, Reliability]
 
 
-def calibrate(answers: Mapping[Split, Answers]) -> Calibration:
+def calibrate(answers: Mapping[Split, Answers], reading: Reading) -> Calibration:
     """Fit the temperature on the validation rows, and measure each split before and after.
 
     Args:
         answers: the splits; `validation` is one of them.
+        reading: what logits mean.
 
     Returns:
         Temperature and measurements.
     """
-    temperature = fit_temperature(answers["validation"].logits, answers["validation"].truth)
+    temperature = fit_temperature(answers["validation"].logits, answers["validation"].truth, reading)
     return Calibration(
         temperature=temperature,
         at_limit=not 1.001 * LOWEST < temperature < 0.999 * HIGHEST,
-        before={split: reliability(part.logits, part.truth) for split, part in answers.items()},
-        after={split: reliability(part.logits / temperature, part.truth) for split, part in answers.items()},
+        before={split: reliability(part.logits, part.truth, reading) for split, part in answers.items()},
+        after={split: reliability(part.logits / temperature, part.truth, reading) for split, part in answers.items()},
     )
 
 
-def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int32]) -> float:
+def fit_temperature(logits: NDArray[np.float64], truth: NDArray[Any], reading: Reading) -> float:
     """The temperature with the lowest log loss.
 
     The loss is convex in 1/T, so it has one minimum in log T as well, and Brent's method finds it.
 
     Args:
         logits: float64[n, classes].
-        truth: int32[n], class indices.
+        truth: int32[n], class indices; or bool[n, classes], the classes that each row belongs to.
+        reading: what both mean.
 
     Returns:
         A temperature between `LOWEST` and `HIGHEST`; 1 where no other is better.
@@ -84,26 +91,25 @@ def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int32]) -> fl
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return log_loss(log_softmax(logits / np.exp(log_temperature)), truth)
+        return -float(reading.log_likelihoods(logits / np.exp(log_temperature), truth).mean())
 
     bounds = (np.log(LOWEST), np.log(HIGHEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
-def reliability(logits: NDArray[np.float64], truth: NDArray[np.int32]) -> Reliability:
-    """Compare confidence, the highest probability of each row, with how often the prediction is right.
+def reliability(logits: NDArray[np.float64], truth: NDArray[Any], reading: Reading) -> Reliability:
+    """Compare probabilities with how often what they are about is so.
 
     Args:
         logits: float64[n, classes].
-        truth: int32[n], class indices.
+        truth: int32[n], class indices; or bool[n, classes], the classes that each row belongs to.
+        reading: what both mean.
 
     Returns:
         Log loss, expected calibration error, and the bins that hold rows, for the reliability diagram.
     """
-    log_probabilities = log_softmax(logits)
-    confidence = np.exp(log_probabilities.max(axis=1))
-    right = log_probabilities.argmax(axis=1) == truth
+    confidence, right = reading.confidence(logits, truth)
     edges = np.linspace(0, 1, BINS + 1)
     number = np.digitize(confidence, edges[1:-1], right=True)
     bins = []
@@ -115,11 +121,4 @@ def reliability(logits: NDArray[np.float64], truth: NDArray[np.int32]) -> Reliab
         mean, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
         bins.append(Bin(float(edges[index]), float(edges[index + 1]), int(inside.sum()), mean, accuracy))
         error += float(inside.mean()) * abs(accuracy - mean)
-    return Reliability(log_loss(log_probabilities, truth), error, bins)
-
-
-def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of the probabilities, float64[n, classes]."""
-    from scipy import special
-
-    return np.asarray(special.log_softmax(logits, axis=1))
+    return Reliability(-float(reading.log_likelihoods(logits, truth).mean()), error, bins)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.answers import Answers
 from tasks.evaluate.baselines import Baseline
-from tasks.evaluate.bootstrap import Interval, Resamples, interval
-from tasks.evaluate.metrics import SplitFigures, split_figures
+from tasks.evaluate.bootstrap import Interval, Resamples, coded, interval
+from tasks.evaluate.metrics import MultilabelFigures, SplitFigures, multilabel_figures, split_figures
+from tasks.evaluate.reading import decide_each
 from tasks.evaluate.threshold import Metric, choose_threshold
 
 Outcome = Literal["better", "not told apart", "worse"]
@@ -31,12 +32,13 @@ class Decided:
 class Compared:
     """A baseline's figures on the test rows, and by how much the classifier is above it.
 
-    `f1_at_threshold` is the positive class' F1 at the baseline's own threshold, chosen as the classifier's is.
+    `f1_at_threshold` is the positive class' F1 at the baseline's own threshold, chosen as the classifier's is; None
+    where there is no positive class.
     """
 
     name: str
     description: str
-    figures: SplitFigures
+    figures: SplitFigures | MultilabelFigures
     threshold: float | None
     f1_at_threshold: float | None
     above_it: dict[str, Interval]
@@ -78,7 +80,7 @@ def compare(
     everyone = {"": decided}
     thresholds: dict[str, float | None] = {}
     for baseline in baselines:
-        answered = baseline.log_probabilities
+        answered = baseline.logits
         threshold = None
         if positive is not None:
             belongs = validation.truth == positive
@@ -90,26 +92,31 @@ def compare(
         predictions[name] = decisions.likeliest
         if decisions.at_threshold is not None:
             predictions[f"{name} at threshold"] = decisions.at_threshold
-    resamples = Resamples(test.truth, predictions, len(labels))
+    resamples = Resamples(test.truth, predictions, np.eye(len(labels), dtype=np.bool_))
     figures = {name: _figures(resamples, name, positive) for name in everyone}
-    compared = []
-    for baseline in baselines:
-        above = {name: interval(values - figures[baseline.name][name]) for name, values in figures[""].items()}
-        own = split_figures(baseline.log_probabilities["test"], test.truth, labels, positive)
-        at_threshold = figures[baseline.name].get("f1_at_threshold")
-        compared.append(
-            Compared(
-                name=baseline.name,
-                description=baseline.description,
-                figures=own,
-                threshold=thresholds[baseline.name],
-                f1_at_threshold=None if at_threshold is None else float(at_threshold[0]),
-                above_it=above,
-                outcome=_outcome(above),
-            )
-        )
-    intervals = {name: interval(values) for name, values in figures[""].items()}
-    return Comparison(intervals, compared, _verdict(compared, len(test.truth)))
+    own = {each.name: split_figures(each.logits["test"], test.truth, labels, positive) for each in baselines}
+    return _compared(figures, baselines, own, thresholds, len(test.truth))
+
+
+def compare_multilabel(
+    predicted: NDArray[np.bool_], test: Answers, baselines: Sequence[Baseline], labels: list[str]
+) -> Comparison:
+    """Draw test rows that may belong to several classes again and again, and compare in each draw.
+
+    Args:
+        predicted: bool[n, classes], the classes that the classifier says each test row belongs to.
+        test: the test rows.
+        baselines: fitted baselines.
+        labels: class names in class order.
+
+    Returns:
+        Intervals, figures, verdict.
+    """
+    everyone = {"": predicted} | {baseline.name: decide_each(baseline.logits["test"]) for baseline in baselines}
+    resamples = Resamples(*coded(test.truth, everyone))
+    figures = {name: _figures(resamples, name, None) for name in everyone}
+    own = {baseline.name: multilabel_figures(baseline.logits["test"], test.truth, labels) for baseline in baselines}
+    return _compared(figures, baselines, own, dict.fromkeys(own), len(test.truth))
 
 
 def decide(log_probabilities: NDArray[np.float64], positive: int | None, threshold: float | None) -> Decided:
@@ -135,6 +142,33 @@ def _figures(resamples: Resamples, name: str, positive: int | None) -> dict[str,
     if positive is not None:
         figures["f1_at_threshold"] = resamples.f1(f"{name} at threshold")[:, positive]
     return figures
+
+
+def _compared(
+    figures: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    baselines: Sequence[Baseline],
+    own: Mapping[str, SplitFigures] | Mapping[str, MultilabelFigures],
+    thresholds: Mapping[str, float | None],
+    rows: int,
+) -> Comparison:
+    # Figures by name of the baseline ("" is the classifier): as they are, then in each draw.
+    compared = []
+    for baseline in baselines:
+        above = {name: interval(values - figures[baseline.name][name]) for name, values in figures[""].items()}
+        at_threshold = figures[baseline.name].get("f1_at_threshold")
+        compared.append(
+            Compared(
+                name=baseline.name,
+                description=baseline.description,
+                figures=own[baseline.name],
+                threshold=thresholds[baseline.name],
+                f1_at_threshold=None if at_threshold is None else float(at_threshold[0]),
+                above_it=above,
+                outcome=_outcome(above),
+            )
+        )
+    intervals = {name: interval(values) for name, values in figures[""].items()}
+    return Comparison(intervals, compared, _verdict(compared, rows))
 
 
 def _outcome(above: Mapping[str, Interval]) -> Outcome:

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import polars as pl
+
 from schemas.handoff import Split
 from tasks.evaluate.bootstrap import Interval
 from tasks.evaluate.calibration import Calibration
 from tasks.evaluate.comparison import Compared
-from tasks.evaluate.metrics import SplitFigures
+from tasks.evaluate.document import Document
+from tasks.evaluate.metrics import MultilabelFigures, SplitFigures
 from tasks.evaluate.slices import Slice
 from tasks.evaluate.threshold import Threshold
 
@@ -23,3 +26,30 @@ class Evaluation:
     threshold: Threshold | None
     calibration: Calibration
     slices: list[Slice]
+
+
+@dataclass(frozen=True)
+class MultilabelEvaluation:
+    """The figures where a text may belong to several classes: `threshold` is None, and each class has one of its own.
+
+    `thresholds` are in class order.
+    """
+
+    labels: list[str]
+    verdict: str
+    splits: dict[Split, MultilabelFigures]
+    intervals: dict[str, Interval]
+    baselines: list[Compared]
+    threshold: None
+    thresholds: list[Threshold]
+    calibration: Calibration
+    slices: list[Slice]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that an `evaluation` artifact is written from."""
+
+    evaluation: Evaluation | MultilabelEvaluation
+    mistakes: pl.DataFrame
+    report: Document

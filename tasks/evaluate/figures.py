@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from schemas.handoff import Split
 from tasks.evaluate.answers import Answers
-from tasks.evaluate.calibration import Calibration, log_softmax
+from tasks.evaluate.calibration import Calibration
 from tasks.evaluate.document import Figure, visible
-from tasks.evaluate.evaluation import Evaluation
-from tasks.evaluate.metrics import SplitFigures
+from tasks.evaluate.evaluation import Evaluation, MultilabelEvaluation
+from tasks.evaluate.metrics import ClassFigures, MultilabelFigures, SeparateClassFigures, SplitFigures
+from tasks.evaluate.reading import log_softmax
 from tasks.evaluate.threshold import Threshold, metric_at
 
 if TYPE_CHECKING:
@@ -62,15 +63,31 @@ def draw(evaluation: Evaluation, answers: Mapping[Split, Answers], positive: int
     """
     test = answers["test"]
     scores = log_softmax(test.logits)
+    belongs = test.truth[:, None] == np.arange(len(evaluation.labels))
     drawn = _classes_drawn(evaluation.splits["test"], evaluation.labels, positive)
     threshold = None
     if evaluation.threshold is not None and positive is not None:
         threshold = _threshold(evaluation.threshold, answers, positive)
     return Figures(
-        curves=[_roc(scores, test.truth, drawn), _precision_recall(scores, test.truth, drawn)] if drawn else [],
-        reliability=_reliability(evaluation.calibration),
+        curves=[_roc(scores, belongs, drawn), _precision_recall(scores, belongs, drawn)] if drawn else [],
+        reliability=_reliability(evaluation.calibration, _OF_PREDICTIONS),
         threshold=threshold,
     )
+
+
+def draw_multilabel(evaluation: MultilabelEvaluation, test: Answers) -> Figures:
+    """Draw everything where a text may belong to several classes.
+
+    Args:
+        evaluation: the figures.
+        test: the test split.
+
+    Returns:
+        The drawings.
+    """
+    drawn = _classes_drawn(evaluation.splits["test"], evaluation.labels, None)
+    curves = [_roc(test.logits, test.truth, drawn), _precision_recall(test.logits, test.truth, drawn)] if drawn else []
+    return Figures(curves, _reliability(evaluation.calibration, _OF_EACH_CLASS), threshold=None)
 
 
 @dataclass(frozen=True)
@@ -81,44 +98,58 @@ class _Curve:
     pr_auc: float
 
 
-def _classes_drawn(test: SplitFigures, labels: Sequence[str], positive: int | None) -> list[_Curve]:
+def _classes_drawn(test: SplitFigures | MultilabelFigures, labels: Sequence[str], positive: int | None) -> list[_Curve]:
+    per_class: Iterable[ClassFigures | SeparateClassFigures] = test.per_class.values()
     curves = [
         _Curve(index, visible(labels[index], _LABEL_CHARACTERS), figures.roc_auc, figures.pr_auc)
-        for index, figures in enumerate(test.per_class.values())
+        for index, figures in enumerate(per_class)
         if figures.roc_auc is not None and figures.pr_auc is not None and positive in (None, index)
     ]
     weakest = sorted(curves, key=lambda curve: curve.pr_auc)[:_MOST_CURVES]
     return sorted(weakest, key=lambda curve: curve.index)
 
 
-def _roc(scores: NDArray[np.float64], truth: NDArray[np.int32], drawn: Sequence[_Curve]) -> Figure:
+def _roc(scores: NDArray[np.float64], belongs: NDArray[np.bool_], drawn: Sequence[_Curve]) -> Figure:
     from sklearn.metrics import roc_curve
 
     with _axes("false positive rate", "true positive rate (recall)") as (axes, svg):
         axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label=f"{0.5:.3f}  chance")
         for curve in drawn:
-            false, true, _ = roc_curve(truth == curve.index, scores[:, curve.index])
+            false, true, _ = roc_curve(belongs[:, curve.index], scores[:, curve.index])
             axes.plot(*_thinned(false, true), label=f"{curve.roc_auc:.3f}  {curve.label}")
         _legend(axes, "area", "lower right")
     return Figure(svg.getvalue(), "ROC curve on the test split, each class against all others")
 
 
-def _precision_recall(scores: NDArray[np.float64], truth: NDArray[np.int32], drawn: Sequence[_Curve]) -> Figure:
+def _precision_recall(scores: NDArray[np.float64], belongs: NDArray[np.bool_], drawn: Sequence[_Curve]) -> Figure:
     from sklearn.metrics import precision_recall_curve
 
     with _axes("recall", "precision") as (axes, svg):
         for curve in drawn:
-            precision, recall, _ = precision_recall_curve(truth == curve.index, scores[:, curve.index])
+            precision, recall, _ = precision_recall_curve(belongs[:, curve.index], scores[:, curve.index])
             axes.plot(*_thinned(recall, precision), label=f"{curve.pr_auc:.3f}  {curve.label}")
         if len(drawn) == 1:
-            share = float((truth == drawn[0].index).mean())
+            share = float(belongs[:, drawn[0].index].mean())
             axes.axhline(share, linestyle=":", color="grey", label=f"{share:.3f}  chance")
         _legend(axes, "area", "lower left")
     return Figure(svg.getvalue(), "Precision-recall curve on the test split, each class against all others")
 
 
-def _reliability(calibration: Calibration) -> Figure:
-    with _axes("confidence", "share of right answers") as (axes, svg):
+@dataclass(frozen=True)
+class _Calibrated:
+    """What the reliability diagram is about: the words on its axes, and what a mark stands for."""
+
+    x: str
+    y: str
+    mark: str
+
+
+_OF_PREDICTIONS = _Calibrated("confidence", "share of right answers", "rows")
+_OF_EACH_CLASS = _Calibrated("probability", "share of rows of the class", "probabilities")
+
+
+def _reliability(calibration: Calibration, words: _Calibrated) -> Figure:
+    with _axes(words.x, words.y) as (axes, svg):
         axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="as it should be")
         for name, marker, part in (
             ("as it is", "o", calibration.before["test"]),
@@ -131,7 +162,7 @@ def _reliability(calibration: Calibration) -> Figure:
             axes.scatter(x, y, s=10 + 250 * share, marker=marker, color=line.get_color(), alpha=0.6)
         _legend(axes, "", "upper left")
     return Figure(
-        svg.getvalue(), "Reliability diagram of the test split; the larger a mark, the more rows it stands for"
+        svg.getvalue(), f"Reliability diagram of the test split; the larger a mark, the more {words.mark} it stands for"
     )
 
 

@@ -3,6 +3,9 @@
 import io
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Shares by which a loss must differ to mean something: Prechelt's GL_5, and a fifth of it for a single epoch.
 _RISE = 0.05
 _STEP = 0.01
@@ -13,15 +16,14 @@ _TRAIN, _VALIDATION, _KEPT = "#4477aa", "#ee6677", "#777777"
 _NAMES = {"macro_f1": "macro-F1", "weighted_f1": "weighted F1"}
 
 
-def diagnose(history: list[dict[str, Any]], classes: int | None = None) -> str:
+def diagnose(history: list[dict[str, Any]], chance: float | None = None) -> str:
     """Say in one sentence what the curves mean. The first rule that holds decides.
 
     Each curve is compared with itself alone: train loss may be smoothed, weighted and taken under dropout, so that its
     level says nothing beside that of validation loss.
 
-    1. Under-fitting: the kept epoch's macro-F1 is at most 1.1 / classes. Answers that ignore the text cannot be
-       expected to have more than 1 / classes: naming class k with frequency q_k, where its share is p_k, gives it an F1
-       of 2 p_k q_k / (p_k + q_k), which is at most (p_k + q_k) / 2; over all classes these add up to 1.
+    1. Under-fitting: the kept epoch's macro-F1 is at most 1.1 times what answers that ignore the text can be expected
+       to have (`chance_of_one`, `chance_of_each`).
     2. One epoch is a point and no curve.
     3. Under-fitting: in three epochs or more, train loss never fell by 5 % below that of the first. (What a model
        cannot fit on its training rows: Goodfellow, Bengio and Courville 2016, Deep Learning, section 5.2.)
@@ -33,7 +35,7 @@ def diagnose(history: list[dict[str, Any]], classes: int | None = None) -> str:
 
     Args:
         history: the entries of `history.json`, one for each epoch.
-        classes: how many classes there are; without it, rule 1 is passed over.
+        chance: the macro-F1 of answers that ignore the text; without it, rule 1 is passed over.
 
     Returns:
         The sentence.
@@ -42,10 +44,10 @@ def diagnose(history: list[dict[str, Any]], classes: int | None = None) -> str:
         return "No epoch was run."
     kept = next((entry for entry in history if entry["best"]), history[-1])
     macro_f1 = kept["validation"]["macro_f1"]
-    if classes and macro_f1 <= _CHANCE / classes:
+    if chance is not None and macro_f1 <= _CHANCE * chance:
         return (
             f"Under-fitting: macro-F1 on validation is {macro_f1:.3f}, and answers that ignore the text could have "
-            f"{1 / classes:.3f}; train longer, at another learning rate, or train more of the model."
+            f"{chance:.3f}; train longer, at another learning rate, or train more of the model."
         )
     if len(history) == 1:
         return "One epoch only: whether more would help cannot be told from a single point."
@@ -74,6 +76,37 @@ def diagnose(history: list[dict[str, Any]], classes: int | None = None) -> str:
         f"Settled: validation loss ended within {100 * _RISE:.0f} % of its lowest, {_figure(validation[lowest])} in "
         f"epoch {lowest + 1}; more epochs would change little."
     )
+
+
+def chance_of_one(classes: int) -> float:
+    """The highest macro-F1 that answers which ignore the text can be expected to have, one class for each text.
+
+    Naming class k with frequency q_k, where its share is p_k, gives it an F1 of 2 p_k q_k / (p_k + q_k), which is at
+    most (p_k + q_k) / 2; over all classes these add up to 1.
+
+    Args:
+        classes: how many classes there are.
+
+    Returns:
+        1 / classes.
+    """
+    return 1 / classes
+
+
+def chance_of_each(belongs: NDArray[np.bool_]) -> float:
+    """The same where a text may belong to several classes.
+
+    The frequencies with which classes are named are then independent, and 2 p_k q_k / (p_k + q_k) is highest where
+    class k is named of every text.
+
+    Args:
+        belongs: bool[n, classes], the classes that each row belongs to.
+
+    Returns:
+        Mean of 2 p_k / (1 + p_k) over the classes, where p_k is the share of the rows that belong to class k.
+    """
+    shares = belongs.mean(axis=0)
+    return float((2 * shares / (1 + shares)).mean())
 
 
 def learning_curves(history: list[dict[str, Any]], monitor: str = "macro_f1") -> bytes:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.handoff import Metrics
+from tasks.evaluate.reading import Sigmoid, decide_each
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,54 @@ class SplitFigures:
         return Metrics(rows=self.rows, loss=self.loss, accuracy=self.accuracy, macro_f1=self.macro_f1)
 
 
+@dataclass(frozen=True)
+class SeparateClassFigures:
+    """One class where a row may belong to several: as `ClassFigures`, and how many decisions were of each kind."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    roc_auc: float | None
+    pr_auc: float | None
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+@dataclass(frozen=True)
+class MultilabelFigures:
+    """All figures of one split where a row may belong to several classes, or to none.
+
+    `loss` is the mean binary cross-entropy in nats over all rows and classes. `accuracy` is the share of the rows whose
+    whole set of classes is right, `hamming_loss` the share of wrong decisions among all. Micro figures are those of all
+    decisions together; macro and weighted ones are as in `SplitFigures`. `roc_auc` and `pr_auc` are means over the
+    classes that have one.
+    """
+
+    rows: int
+    loss: float
+    accuracy: float
+    hamming_loss: float
+    micro_precision: float
+    micro_recall: float
+    micro_f1: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
+    roc_auc: float | None
+    pr_auc: float | None
+    per_class: dict[str, SeparateClassFigures]
+
+    def in_brief(self) -> Metrics:
+        """The few of them that travel with the artifact."""
+        return Metrics(rows=self.rows, loss=self.loss, accuracy=self.accuracy, macro_f1=self.macro_f1)
+
+
 def split_figures(
     log_probabilities: NDArray[np.float64], truth: NDArray[np.int32], labels: Sequence[str], positive: int | None
 ) -> SplitFigures:
@@ -75,7 +125,7 @@ def split_figures(
     roc_auc, pr_auc = areas[positive] if positive is not None else (_mean(side) for side in zip(*areas, strict=True))
     return SplitFigures(
         rows=len(truth),
-        loss=log_loss(log_probabilities, truth),
+        loss=-float(log_probabilities[np.arange(len(truth)), truth].mean()),
         accuracy=float((predicted == truth).mean()),
         macro_precision=float(precision.mean()),
         macro_recall=float(recall.mean()),
@@ -95,17 +145,62 @@ def split_figures(
     )
 
 
-def log_loss(log_probabilities: NDArray[np.float64], truth: NDArray[np.int32]) -> float:
-    """Mean negative logarithm of the probability that the true class got.
+def multilabel_figures(
+    logits: NDArray[np.float64], truth: NDArray[np.bool_], labels: Sequence[str]
+) -> MultilabelFigures:
+    """Compare answers about each class for itself with the truth.
 
     Args:
-        log_probabilities: float64[n, classes], natural logarithms.
-        truth: int32[n], class indices.
+        logits: float64[n, classes].
+        truth: bool[n, classes], the classes that each row belongs to.
+        labels: class names in class order.
 
     Returns:
-        Nats.
+        The figures.
     """
-    return -float(log_probabilities[np.arange(len(truth)), truth].mean())
+    from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
+
+    predicted = decide_each(logits)
+
+    def scores(average: str | None) -> tuple[Any, Any, Any, Any]:
+        found: tuple[Any, Any, Any, Any] = precision_recall_fscore_support(
+            truth, predicted, average=average, zero_division=0.0
+        )
+        return found
+
+    precision, recall, f1, support = scores(None)
+    means = {
+        f"{average}_{name}": float(figure)
+        for average in ("micro", "macro", "weighted")
+        for name, figure in zip(("precision", "recall", "f1"), scores(average), strict=False)
+    }
+    areas = [_areas(truth[:, index], logits[:, index]) for index in range(len(labels))]
+    roc_auc, pr_auc = (_mean(side) for side in zip(*areas, strict=True))
+    per_class = {}
+    counts = multilabel_confusion_matrix(truth, predicted)
+    for index, (label, ((tn, fp), (fn, tp))) in enumerate(zip(labels, counts.tolist(), strict=True)):
+        per_class[label] = SeparateClassFigures(
+            precision=float(precision[index]),
+            recall=float(recall[index]),
+            f1=float(f1[index]),
+            support=int(support[index]),
+            roc_auc=areas[index][0],
+            pr_auc=areas[index][1],
+            tp=tp,
+            fp=fp,
+            fn=fn,
+            tn=tn,
+        )
+    return MultilabelFigures(
+        rows=len(truth),
+        loss=-float(Sigmoid().log_likelihoods(logits, truth).mean()),
+        accuracy=float((predicted == truth).all(axis=1).mean()),
+        hamming_loss=float((predicted != truth).mean()),
+        **means,
+        roc_auc=roc_auc,
+        pr_auc=pr_auc,
+        per_class=per_class,
+    )
 
 
 def _areas(belongs: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float | None, float | None]:

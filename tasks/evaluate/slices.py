@@ -1,8 +1,9 @@
 """How good the classifier is on parts of the test split: by length, and by every column that the rows carry."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ class Slice:
     """One part of the test rows.
 
     `accuracy` has the Wilson score interval, which holds for few rows too (Brown, Cai and DasGupta 2001). `macro_f1` is
-    the mean over the classes that occur in the slice or are predicted there; `f1_at_threshold` is None where no row is
-    of the positive class.
+    the mean over the classes that occur in the slice or are predicted there, None where there are none of these;
+    `f1_at_threshold` is None where no row is of the positive class, or where there is none.
     """
 
     by: str
@@ -35,7 +36,7 @@ class Slice:
     rows: int
     small: bool
     accuracy: Interval
-    macro_f1: float
+    macro_f1: float | None
     f1_at_threshold: float | None
 
 
@@ -50,22 +51,57 @@ def slices(test: Answers, decided: Decided, positive: int | None) -> list[Slice]
     Returns:
         Quarters by length, shortest first, then the values of each column, most frequent first.
     """
-    found = []
-    for by, value, inside in (*_lengths(test.texts), *_columns(test)):
+
+    def judge(inside: NDArray[np.bool_]) -> _Judged:
         truth, predicted = test.truth[inside], decided.likeliest[inside]
-        rows = len(truth)
         f1 = None
         if decided.at_threshold is not None and (truth == positive).any():
             f1 = binary_figures(truth == positive, decided.at_threshold[inside] == positive).f1
+        return _Judged(int((truth == predicted).sum()), _macro_f1(truth, predicted, None), f1)
+
+    return _sliced(test, judge)
+
+
+def multilabel_slices(test: Answers, predicted: NDArray[np.bool_]) -> list[Slice]:
+    """Judge every slice of rows that may belong to several classes.
+
+    Args:
+        test: the test rows.
+        predicted: bool[n, classes], the classes that each is said to belong to.
+
+    Returns:
+        As `slices`; `accuracy` is about whole sets of classes.
+    """
+
+    def judge(inside: NDArray[np.bool_]) -> _Judged:
+        truth, said = test.truth[inside], predicted[inside]
+        occurring = np.flatnonzero((truth | said).any(axis=0))
+        macro_f1 = _macro_f1(truth, said, occurring) if len(occurring) else None
+        return _Judged(int((truth == said).all(axis=1).sum()), macro_f1, None)
+
+    return _sliced(test, judge)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    right: int
+    macro_f1: float | None
+    f1_at_threshold: float | None
+
+
+def _sliced(test: Answers, judge: Callable[[NDArray[np.bool_]], _Judged]) -> list[Slice]:
+    found = []
+    for by, value, inside in (*_lengths(test.texts), *_columns(test)):
+        rows, judged = int(inside.sum()), judge(inside)
         found.append(
             Slice(
                 by=by,
                 value=value,
                 rows=rows,
                 small=rows < SMALL,
-                accuracy=_accuracy(int((truth == predicted).sum()), rows),
-                macro_f1=_macro_f1(truth, predicted),
-                f1_at_threshold=f1,
+                accuracy=_accuracy(judged.right, rows),
+                macro_f1=judged.macro_f1,
+                f1_at_threshold=judged.f1_at_threshold,
             )
         )
     return found
@@ -103,7 +139,7 @@ def _accuracy(right: int, rows: int) -> Interval:
     return Interval(right / rows, float(wilson.low), float(wilson.high))
 
 
-def _macro_f1(truth: NDArray[np.int32], predicted: NDArray[np.integer]) -> float:
+def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any], classes: NDArray[np.integer] | None) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
+    return float(f1_score(truth, predicted, labels=classes, average="macro", zero_division=0.0))

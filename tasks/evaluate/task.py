@@ -30,7 +30,7 @@ def evaluate_classifier(
         rows: clean rows.
         classifier: what was trained on them, with its answers.
         recipe: positive class, metric of the threshold.
-        train: how it was trained; TensorBoard shows it as hyperparameters.
+        train: how it was trained, and for which task; TensorBoard shows it as hyperparameters.
         name: the model's name; the report is shown under it, and depends on it in nothing else.
         refresh: do it even if the result is in the store.
 
@@ -43,11 +43,12 @@ def evaluate_classifier(
         from tasks.evaluate.evaluate import evaluate
         from tasks.evaluate.tensorboard_logs import write_tensorboard_logs
 
+        rows_folder, classifier_folder = store.checkout(rows), store.checkout(classifier)
         with store.scratch() as folder:
-            facts = evaluate(store.checkout(rows), store.checkout(classifier), recipe, train.monitor, folder, say())
+            facts = evaluate(rows_folder, classifier_folder, recipe, train.monitor, folder, say(), train.task)
             evaluation = store.put("evaluation", folder, producer=producer, inputs=inputs, facts=facts)
         with store.scratch() as folder:
-            write_tensorboard_logs(store.checkout(classifier), store.checkout(rows), train_section, folder)
+            write_tensorboard_logs(classifier_folder, rows_folder, train_section, folder, train.task)
             epochs = TensorBoardFacts(epochs=ClassifierFacts.model_validate(classifier.facts).epochs)
             logs = store.put("tensorboard", folder, producer=producer, inputs=inputs, facts=epochs)
         _show(store, evaluation, name)

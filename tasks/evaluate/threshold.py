@@ -1,9 +1,10 @@
-"""From which probability on the positive class is predicted: two classes only.
+"""From which probability on a class is predicted: the positive one of two, or each where a row may belong to several.
 
 With classes of very different size, 0.5 is seldom the best place to decide. The threshold is chosen on the validation
 rows and applied to the test rows, so that the test figures stay those of rows that nothing was chosen on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +32,7 @@ class BinaryFigures:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The threshold, and the figures at 0.5 and at the threshold on each split."""
+    """The threshold of a class, `positive_class`, and the figures at 0.5 and at the threshold on each split."""
 
     positive_class: str
     metric: Metric
@@ -67,6 +68,33 @@ def positive_class(named: str | None, labels: list[str], training_labels: NDArra
         return labels.index(named)
     first, second = np.bincount(training_labels, minlength=2)
     return 0 if first < second else 1
+
+
+def tune(
+    name: str,
+    scores: Mapping[Split, NDArray[np.float64]],
+    belongs: Mapping[Split, NDArray[np.bool_]],
+    metric: Metric,
+) -> Threshold:
+    """Choose the threshold of a class on the validation rows, and measure it on every split.
+
+    Args:
+        name: of the class.
+        scores: float64[n] by split, its probability.
+        belongs: bool[n] by split, whether the row is of that class.
+        metric: what is made highest.
+
+    Returns:
+        Threshold and figures.
+    """
+    value = choose_threshold(scores["validation"], belongs["validation"], metric)
+    return Threshold(
+        positive_class=name,
+        metric=metric,
+        value=value,
+        at_half={split: binary_figures(belongs[split], scores[split] >= 0.5) for split in scores},
+        at_threshold={split: binary_figures(belongs[split], scores[split] >= value) for split in scores},
+    )
 
 
 def choose_threshold(scores: NDArray[np.float64], belongs: NDArray[np.bool_], metric: Metric) -> float:

@@ -13,7 +13,7 @@ import polars as pl
 from hubtune.errors import InvalidData
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
-from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.recipe import DataRecipe, PreprocessRecipe, Task
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows
 from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import class_order
@@ -30,7 +30,7 @@ def preprocess(
     Args:
         raw: folder of a `raw` artifact.
         recipe: shares of the splits, limits.
-        data: the class map; the source, for messages.
+        data: the class map; what stands between labels; the source, for messages.
         rows: empty folder for the `rows` artifact.
         quarantine: empty folder for the `quarantine` artifact.
         say: takes lines of progress.
@@ -40,21 +40,20 @@ def preprocess(
 
     Raises:
         QuarantineLimitExceeded: a larger share of rows is bad than `recipe.max_quarantine`.
-        InvalidData: there are fewer than two classes, or a split has no rows of a class.
+        InvalidData: there are fewer than two classes, a split has no rows of a class, or all training rows have one.
     """
+    task: Task = "multiclass" if data.label_separator is None else "multilabel"
     where = _described(data)
     table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
     say(f"Checking {table.height:,} rows")
-    judged = judge(table, data.labels, recipe.max_characters)
+    judged = judge(table, data.labels, recipe.max_characters, data.label_separator)
     refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
 
     kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
-    classes = class_order(kept["class"].unique(), data.labels)
+    classes = class_order(kept["classes"].explode().drop_nulls().unique(), data.labels)
     refuse_missing_classes(kept, classes, where)
-    kept = kept.with_columns(
-        pl.col("class").replace_strict(classes, range(len(classes)), return_dtype=pl.Int32).alias("label_index")
-    )
-    _check_contract(kept, classes, where)
+    kept = kept.with_columns(_indices(classes, task).alias("label_index"))
+    _check_contract(kept, classes, task, where)
 
     for split in SPLITS:
         part = kept.filter(pl.col("assigned") == split).select("key", text="clean", label="label_index")
@@ -65,7 +64,7 @@ def preprocess(
     turned_away.select("row", "source", "reason", "text", "label").write_parquet(
         quarantine / "quarantine.parquet", compression="zstd"
     )
-    write_report(judged, kept, classes, recipe, quarantine)
+    write_report(judged, kept, classes, task, recipe, quarantine)
 
     reasons = counts_by_reason(judged)
     facts = QuarantineFacts(
@@ -80,7 +79,7 @@ def preprocess(
         f"{facts.rows_in:,} rows in: {facts.rows_out:,} kept, {facts.quarantined:,} quarantined, "
         f"{facts.duplicates:,} duplicates dropped; " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     )
-    return RowsFacts(**sizes, labels=classes), facts
+    return RowsFacts(**sizes, labels=classes, task=task), facts
 
 
 def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
@@ -94,12 +93,18 @@ def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl
     return kept.with_columns(pl.when(pl.col("split") == "train").then(from_train).otherwise("split").alias("assigned"))
 
 
-def _check_contract(kept: pl.DataFrame, classes: list[str], where: str) -> None:
+def _indices(classes: list[str], task: Task) -> pl.Expr:
+    index = pl.element().replace_strict(classes, range(len(classes)), return_dtype=pl.Int32)
+    indices = pl.col("classes").list.eval(index).list.sort()
+    return indices if task == "multilabel" else indices.list.first()
+
+
+def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, where: str) -> None:
     view = kept.select(
         pl.col("key").bin.encode("hex").alias("key"), text="clean", label="label_index", split="assigned"
     )
     try:
-        clean_rows(classes).validate(view, lazy=True)
+        clean_rows(classes, task).validate(view, lazy=True)
     except pandera.errors.SchemaErrors as error:
         breach = error.failure_cases.row(0, named=True)
         raise InvalidData(

@@ -6,7 +6,7 @@ import polars as pl
 
 from hubtune.inference.normalise import normalise
 from schemas.rows import Reason
-from tasks.preprocess.labels import class_names
+from tasks.preprocess.labels import read_labels
 from tasks.preprocess.split import text_key
 
 REPLACEMENT_CHARACTER = "\ufffd"
@@ -15,7 +15,9 @@ REPLACEMENT_CHARACTER = "\ufffd"
 _PRECEDENCE = {"test": 0, "validation": 1, "train": 2}
 
 
-def judge(rows: pl.DataFrame, classes: Mapping[str, str] | None, max_characters: int) -> pl.DataFrame:
+def judge(
+    rows: pl.DataFrame, classes: Mapping[str, str] | None, max_characters: int, separator: str | None = None
+) -> pl.DataFrame:
     """Judge raw rows.
 
     Args:
@@ -23,12 +25,13 @@ def judge(rows: pl.DataFrame, classes: Mapping[str, str] | None, max_characters:
         classes: raw label -> class name; None: each label is the name of its class. Spaces around a label are no
             part of it.
         max_characters: normalised texts with more characters are too long.
+        separator: what stands between the labels of a row; None: a row has one.
 
     Returns:
         The same rows in the same order, with these columns more: `index` (position), `clean` (the normalised text, null
-        where it cannot be read), `class` (its name), `key` (of the text; null where the row is bad by itself),
-        `reason` (null: the row is kept) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text
-        with conflicting labels, the index of its first copy).
+        where it cannot be read), `classes` (their names), `unknown` (labels that have no class), `key` (of the text;
+        null where the row is bad by itself), `reason` (null: the row is kept) and `first_copy` (of a duplicate, the
+        index of the copy that is kept; of a text with conflicting labels, the index of its first copy).
     """
     table = rows.with_row_index("index").with_columns(
         undecodable=pl.any_horizontal(
@@ -37,9 +40,10 @@ def judge(rows: pl.DataFrame, classes: Mapping[str, str] | None, max_characters:
         # An empty string is no label.
         stripped=pl.col("label").str.strip_chars().replace({"": None}),
     )
-    table = table.with_columns(_normalised(table), class_names(pl.col("stripped"), classes).alias("class"))
+    meanings = read_labels(table["stripped"], classes, separator)
+    table = table.with_columns(_normalised(table)).join(meanings, on="stripped", how="left", maintain_order="left")
     table = table.with_columns(_own_reason(max_characters).alias("reason"))
-    return _judge_copies(table).drop("undecodable", "stripped")
+    return _judge_copies(table).drop("undecodable", "stripped", "set")
 
 
 def _normalised(table: pl.DataFrame) -> pl.Series:
@@ -62,7 +66,7 @@ def _own_reason(max_characters: int) -> pl.Expr:
         .then(pl.lit(Reason.BLANK_TEXT.value))
         .when(pl.col("clean").str.len_chars() > max_characters)
         .then(pl.lit(Reason.TOO_LONG.value))
-        .when(pl.col("stripped").is_not_null() & pl.col("class").is_null())
+        .when(pl.col("stripped").is_not_null() & pl.col("classes").is_null())
         .then(pl.lit(Reason.UNKNOWN_LABEL.value))
         .when(pl.col("stripped").is_null())
         .then(pl.lit(Reason.MISSING_LABEL.value))
@@ -70,7 +74,7 @@ def _own_reason(max_characters: int) -> pl.Expr:
 
 
 def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
-    sound = table.filter(pl.col("reason").is_null()).select("index", "clean", "class", "split")
+    sound = table.filter(pl.col("reason").is_null()).select("index", "clean", "set", "split")
     keys = pl.Series("key", [text_key(text) for text in sound["clean"]], dtype=pl.Binary)
     # A copy's rank: its split first, then its position in the data. Splits that are not given rank alike.
     rank = pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * table.height + pl.col(
@@ -80,7 +84,7 @@ def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
         sound.with_columns(keys)
         .with_columns(rank.alias("rank"))
         .with_columns(
-            (pl.col("class").n_unique().over("key") > 1).alias("conflict"),
+            (pl.col("set").n_unique().over("key") > 1).alias("conflict"),
             (pl.col("rank").min().over("key") % max(table.height, 1)).alias("first_copy"),
         )
         .with_columns(

@@ -1,27 +1,74 @@
 """Raw labels -> classes: by the map of the recipe, or every label that occurs is a class."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import polars as pl
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?")
 
 
-def class_names(labels: pl.Expr, classes: Mapping[str, str] | None) -> pl.Expr:
-    """The class of each row.
+def read_labels(labels: pl.Series, classes: Mapping[str, str] | None, separator: str | None) -> pl.DataFrame:
+    """What the labels of the rows mean.
 
     Args:
-        labels: raw labels without surrounding spaces, null where missing.
+        labels: the label of each row without surrounding spaces, null where missing.
         classes: raw label -> class name; None: each label is the name of its class.
+        separator: what stands between the labels of a row; None: a row has one.
 
     Returns:
-        Class names; null for a label that is missing or not in the map.
+        A row for each distinct value: `stripped` (the value), `classes` (list of class names, sorted; null where one of
+        the labels has no class), `set` (a number for each distinct set of classes), `unknown` (list of the labels that
+        have no class).
     """
-    if classes is None:
-        return labels
-    return labels.replace_strict(list(classes), list(classes.values()), default=None, return_dtype=pl.String)
+    table: dict[str, list[Any]] = {"stripped": [], "classes": [], "set": [], "unknown": []}
+    sets: dict[tuple[str, ...], int] = {}
+    for value in labels.drop_nulls().unique(maintain_order=True):
+        parts = [value] if separator is None else split_labels(value, separator)
+        known = {part: part if classes is None else classes[part] for part in parts if _is_known(part, classes)}
+        names = tuple(sorted(set(known.values())))
+        whole = len(known) == len(parts)
+        table["stripped"].append(value)
+        table["classes"].append(list(names) if whole else None)
+        table["set"].append(sets.setdefault(names, len(sets)) if whole else None)
+        table["unknown"].append([part for part in parts if part is not None and part not in known])
+    several = pl.List(pl.String)
+    return pl.DataFrame(table, schema={"stripped": pl.String, "classes": several, "set": pl.UInt32, "unknown": several})
+
+
+def split_labels(value: str, separator: str) -> list[str | None]:
+    """The labels of one row.
+
+    A JSON array of strings is a list already: that is how the lists of a source lie in a `raw` artifact. Any other
+    value is cut at the separators. Spaces around a label are no part of it, an empty one is none, and each counts once.
+
+    Args:
+        value: what stands in the label column.
+        separator: what stands between two labels.
+
+    Returns:
+        The labels in the order in which they came; None for a null in a list.
+    """
+    listed = _listed(value)
+    labels = value.split(separator) if listed is None else listed
+    stripped = (label if label is None else label.strip() for label in labels)
+    return list(dict.fromkeys(label for label in stripped if label != ""))
+
+
+def rows_of_each_class(kept: pl.DataFrame) -> dict[tuple[str, str], int]:
+    """How many rows of each split have each class.
+
+    Args:
+        kept: rows with their `assigned` split and their `classes`.
+
+    Returns:
+        Rows by (split, class name), where there are any.
+    """
+    memberships = kept.select("assigned", "classes").explode("classes").drop_nulls()
+    counted = memberships.group_by("assigned", "classes").agg(pl.len().alias("rows"))
+    return {(split, name): rows for split, name, rows in counted.iter_rows()}
 
 
 def class_order(seen: Iterable[str], classes: Mapping[str, str] | None) -> list[str]:
@@ -48,3 +95,20 @@ def _natural(name: str) -> tuple[list[Any], str]:
     parts = re.split(r"([0-9]+)", name.casefold())
     places = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]
     return places, name
+
+
+def _is_known(label: str | None, classes: Mapping[str, str] | None) -> TypeGuard[str]:
+    return label is not None and (classes is None or label in classes)
+
+
+def _listed(value: str) -> list[str | None] | None:
+    if not value.startswith("["):
+        return None
+    try:
+        labels = json.loads(value)
+        # Escapes may stand for halves of surrogate pairs, which are no text.
+        json.dumps(labels, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(labels, list) and all(label is None or isinstance(label, str) for label in labels)
+    return labels if is_list else None

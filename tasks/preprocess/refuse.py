@@ -1,12 +1,13 @@
 """Refuses data that is unusable as a whole, with a table that says why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
 from schemas.handoff import SPLITS
 from schemas.rows import QUARANTINE_REASONS, Reason
+from tasks.preprocess.labels import rows_of_each_class
 from tasks.preprocess.visible import visible
 
 # Classes that a message lists; a label column named by mistake can hold thousands.
@@ -46,7 +47,7 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
 
 
 def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: str) -> None:
-    """Refuse fewer than two classes, and a split that lacks rows of a class.
+    """Refuse fewer than two classes, a split that lacks rows of a class, and a class that every training row has.
 
     Args:
         kept: the rows that are kept, with their `assigned` split.
@@ -56,7 +57,7 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
     Raises:
         InvalidData: with a table of rows by class and split.
     """
-    found = sorted(kept["class"].unique())
+    found = sorted(kept["classes"].explode().drop_nulls().unique())
     if len(found) < 2:
         raise InvalidData(
             f"A classifier needs at least two classes; the {kept.height:,} clean rows have "
@@ -64,9 +65,9 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
             where=where,
             remedy="Add rows of another class, or correct data.label and data.labels.",
         )
-    counted = kept.group_by("assigned", "class").agg(pl.len().alias("rows"))
-    counts = {(split, name): rows for split, name, rows in counted.iter_rows()}
+    counts = rows_of_each_class(kept)
     if len(counts) == len(SPLITS) * len(classes):
+        _refuse_a_class_of_all(counts, kept, classes, where)
         return
     scarce_first = sorted(classes, key=lambda name: sorted(counts.get((split, name), 0) for split in SPLITS))
     lines = [("class", *SPLITS)]
@@ -82,8 +83,23 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
     )
 
 
+def _refuse_a_class_of_all(
+    counts: Mapping[tuple[str, str], int], kept: pl.DataFrame, classes: Sequence[str], where: str
+) -> None:
+    # It takes rows that have several classes.
+    rows = int((kept["assigned"] == "train").sum())
+    for name in classes:
+        if counts["train", name] == rows:
+            raise InvalidData(
+                f"Each of the {rows:,} training rows has the class {visible(name, 40)!r}: there is none to tell it by.",
+                where=where,
+                remedy="Add rows that do not have it, or take the label out of the data.",
+            )
+
+
 def _remedy(judged: pl.DataFrame) -> str:
-    unknown = judged.filter(pl.col("reason") == Reason.UNKNOWN_LABEL.value)["label"].str.strip_chars()
+    bad = judged.filter(pl.col("reason") == Reason.UNKNOWN_LABEL.value)
+    unknown = bad["unknown"].explode().drop_nulls().alias("label")
     if unknown.is_empty():
         return "Repair the rows, or raise preprocess.max_quarantine."
     often = unknown.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(5)["label"]

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE
-from schemas.handoff import SPLITS
-from schemas.recipe import PreprocessRecipe
+from schemas.handoff import SPLITS, Split
+from schemas.recipe import PreprocessRecipe, Task
 from schemas.rows import QUARANTINE_REASONS, Reason
+from tasks.preprocess.labels import rows_of_each_class
 from tasks.preprocess.report_page import page
 from tasks.preprocess.visible import visible
 
@@ -30,7 +31,12 @@ def counts_by_reason(judged: pl.DataFrame) -> dict[Reason, int]:
 
 
 def write_report(
-    judged: pl.DataFrame, kept: pl.DataFrame, classes: Sequence[str], recipe: PreprocessRecipe, folder: Path
+    judged: pl.DataFrame,
+    kept: pl.DataFrame,
+    classes: Sequence[str],
+    task: Task,
+    recipe: PreprocessRecipe,
+    folder: Path,
 ) -> None:
     """Write report.json and report.md.
 
@@ -38,20 +44,24 @@ def write_report(
         judged: all rows, as `judge` returns them.
         kept: the clean rows, with their `assigned` split.
         classes: class names in order.
+        task: whether a row has one class, or any number of them.
         recipe: the limit.
         folder: where the two files go.
     """
-    report = {
+    splits = {split: int((kept["assigned"] == split).sum()) for split in SPLITS}
+    report: dict[str, Any] = {
         "rows": _totals(judged, recipe.max_quarantine),
         "sources": _sources(judged),
         "reasons": _reasons(judged),
         "quarantined": _quarantined(judged),
         "duplicates": _duplicates(judged),
         "normalised": _normalised(kept),
-        "splits": {split: int((kept["assigned"] == split).sum()) for split in SPLITS},
-        "classes": _classes(kept, classes),
+        "splits": splits,
+        "classes": _classes(kept, classes, splits),
         "lengths": _lengths(kept),
     }
+    if task == "multilabel":
+        report["none_of_the_classes"] = int((kept["classes"].list.len() == 0).sum())
     text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     (folder / "report.md").write_text(page(report), encoding="utf-8")
@@ -153,9 +163,8 @@ def _normalised(kept: pl.DataFrame) -> dict[str, Any]:
     return rows | {"changes": {kind: counts[kind] for kind in kinds if kind in counts}}
 
 
-def _classes(kept: pl.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
-    counts = _counts(kept)
-    sizes = {split: sum(counts.get((split, name), 0) for name in classes) for split in SPLITS}
+def _classes(kept: pl.DataFrame, classes: Sequence[str], sizes: Mapping[Split, int]) -> list[dict[str, Any]]:
+    counts = rows_of_each_class(kept)
     entries = []
     for name in classes:
         rows = {split: counts.get((split, name), 0) for split in SPLITS}
@@ -183,11 +192,6 @@ def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
         | {"mean": round(int(values.sum()) / kept.height, 1)}
         for unit, values in lengths.items()
     }
-
-
-def _counts(kept: pl.DataFrame) -> dict[tuple[str, str], int]:
-    counted = kept.group_by("assigned", "class").agg(pl.len().alias("rows"))
-    return {(split, name): rows for split, name, rows in counted.iter_rows()}
 
 
 def _list(rows: pl.DataFrame, kind: str, entry: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def page(report: Mapping[str, Any]) -> str:
             *_quarantined(report["reasons"], report["quarantined"]),
             *_duplicates(report["duplicates"]),
             *_normalised(report["normalised"]),
-            *_classes(report["classes"], report["splits"]),
+            *_classes(report["classes"], report["splits"], report.get("none_of_the_classes")),
             *_lengths(report["lengths"]),
         )
     )
@@ -92,7 +92,7 @@ def _normalised(rows: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _classes(classes: Sequence[Mapping[str, Any]], splits: Mapping[str, int]) -> list[str]:
+def _classes(classes: Sequence[Mapping[str, Any]], splits: Mapping[str, int], without: int | None) -> list[str]:
     rows = []
     for entry in classes:
         cells = [escaped(visible(entry["class"])), f"{entry['rows']:,}", f"{entry['share']:.1%}"]
@@ -102,8 +102,10 @@ def _classes(classes: Sequence[Mapping[str, Any]], splits: Mapping[str, int]) ->
         rows.append(cells)
     total = sum(splits.values())
     rows.append(["all", f"{total:,}", "", *(f"{splits[split]:,} ({splits[split] / total:.1%})" for split in SPLITS)])
+    several = [] if without is None else [f"A row may have several classes, or none: {without:,} rows have none.\n"]
     return [
         "## Classes\n",
+        *several,
         "In brackets: the share of the split's rows, and by how many percentage points it deviates from all rows.\n",
         table(("class", "rows", "share", *SPLITS), rows, right=(1, 2, 3, 4, 5)),
     ]

@@ -24,7 +24,7 @@ def preprocess_rows(
     Args:
         raw: the rows as they came.
         recipe: shares, limits.
-        data: the class map.
+        data: the class map; what stands between the labels of a row.
         refresh: do it even if the result is in the store.
 
     Returns:
@@ -46,6 +46,8 @@ def preprocess_rows(
             }
 
     parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items()), "normalisation": NORMALISATION}
+    if data.label_separator is not None:
+        parameters["label_separator"] = data.label_separator
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)
     outputs = outputs_of(result)
     report = (store.checkout(outputs["quarantine"]) / "report.md").read_text(encoding="utf-8")

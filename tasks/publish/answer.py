@@ -19,7 +19,7 @@ def _work(request: dict[str, Any], _: Say) -> dict[str, Any]:
             where="python -m tasks.publish.answer",
             remedy="nothing was published; report this, with the recipe",
         ) from error
-    return {"answers": [{"label": answer.label, "probabilities": answer.probabilities} for answer in answers]}
+    return {"answers": [answer.to_json() for answer in answers]}
 
 
 if __name__ == "__main__":

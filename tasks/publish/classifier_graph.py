@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact
-from schemas.recipe import Pooling
+from schemas.recipe import Pooling, Task
 from tasks.dense import activate
 from tasks.pooling import text_vector
 
@@ -21,6 +21,7 @@ class TrainedClassifier(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    task: Task
     interface: Literal["bert_encoder", "text_embedding"]
     pooling: Pooling | None
     layers: list[int] | None
@@ -70,14 +71,15 @@ class ClassifierGraph:
             vectors: float32[n, width].
 
         Returns:
-            Probabilities, float32[n, classes].
+            Probabilities, float32[n, classes]: those of one class of several, or with `multilabel` of each for itself.
         """
         import tensorflow as tf
 
         *hidden, (kernel, bias) = self.head
         for hidden_kernel, hidden_bias in hidden:
             vectors = activate(tf.matmul(vectors, hidden_kernel) + hidden_bias, self.trained.activation)
-        return tf.nn.softmax(tf.matmul(vectors, kernel) + bias)
+        to_probabilities = tf.sigmoid if self.trained.task == "multilabel" else tf.nn.softmax
+        return to_probabilities(tf.matmul(vectors, kernel) + bias)
 
 
 def read_trained(classifier: Path) -> TrainedClassifier:

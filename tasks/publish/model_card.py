@@ -22,7 +22,8 @@ class CardFacts:
     """What the card tells.
 
     `recipe` is the recipe as it is published, `max_length` how many tokens of a text are read (None where there is no
-    limit), `figures` what `main_figures` gives, and `counts` how many rows each class has in each split.
+    limit), `figures` what `main_figures` gives, `counts` how many rows each class has in each split, and `sizes` how
+    many rows a split has.
     """
 
     recipe: Recipe
@@ -32,6 +33,7 @@ class CardFacts:
     max_length: int | None
     figures: dict[str, Any]
     counts: dict[Split, list[int]]
+    sizes: dict[Split, int]
 
 
 def model_card(facts: CardFacts) -> str:
@@ -48,18 +50,23 @@ def model_card(facts: CardFacts) -> str:
     figures = facts.figures
     test = figures["evaluation"]["test"]
     size = f"{facts.model.parameters / 1e6:.1f} million parameters, text vectors {facts.model.width} wide"
+    several = train.task == "multilabel"
     hidden = f"hidden layers of {', '.join(map(str, train.hidden))}" if train.hidden else "no hidden layer"
     limits = [
-        _calibration(figures["calibration"]),
+        _calibration(figures["calibration"], "sigmoid" if several else "softmax"),
         "The figures above hold for texts like those of the test split, and say little about others.",
-        "Every text gets one of the classes, also a text that fits none of them.",
+        "Each class is decided by itself: a text may get classes that exclude each other, or none at all."
+        if several
+        else "Every text gets one of the classes, also a text that fits none of them.",
     ]
     if facts.max_length is not None:
         limits.insert(0, f"Of a long text only the first {facts.max_length} tokens are read.")
     sections = [
         f"# {recipe.name}\n",
-        f"A text classifier: {' / '.join(map(_cell, facts.labels))}. On {test['rows']:,} texts that it had not seen it "
-        f"reached {test['accuracy']:.3f} accuracy and {test['macro_f1']:.3f} macro-F1.\n",
+        f"A text classifier: {' / '.join(map(_cell, facts.labels))}. "
+        f"{'A text may belong to several of them, or to none. ' if several else ''}"
+        f"On {test['rows']:,} texts that it had not seen it reached {test['accuracy']:.3f} accuracy "
+        f"{'(all classes of a text right) ' if several else ''}and {test['macro_f1']:.3f} macro-F1.\n",
         "## What it was made from\n",
         f"- Pretrained model: `{recipe.model.source}` ({facts.model.interface}; {size})",
         f"- Training: {train.mode} ({_MODES.get(train.mode, train.mode)}; {hidden}; seed {train.seed})",
@@ -72,10 +79,10 @@ def model_card(facts: CardFacts) -> str:
         _baselines_table(test, figures),
         f"{figures['verdict']}\n",
         *([f"{_threshold(figures['threshold'])}\n"] if figures["threshold"] else []),
+        *(_thresholds(figures["thresholds"]) if several else []),
         "On the test split, class by class:\n",
         _class_table(test["per_class"]),
-        "Confusion matrix of the test split (rows: true class; columns: predicted class):\n",
-        _confusion_table(facts.labels, test["confusion_matrix"]),
+        *(_separate_counts(test["per_class"]) if several else _confusion(facts.labels, test["confusion_matrix"])),
         "## How to use it\n",
         _usage(str(recipe.name), facts.engine),
         "## Limits\n",
@@ -86,7 +93,10 @@ def model_card(facts: CardFacts) -> str:
 
 
 def _data_table(facts: CardFacts) -> str:
-    rows = [[split, *(f"{count:,}" for count in counts), f"{sum(counts):,}"] for split, counts in facts.counts.items()]
+    rows = [
+        [split, *(f"{count:,}" for count in counts), f"{facts.sizes[split]:,}"]
+        for split, counts in facts.counts.items()
+    ]
     return _table(["Rows", *facts.labels, "all"], rows)
 
 
@@ -122,12 +132,28 @@ def _threshold(threshold: dict[str, Any]) -> str:
     )
 
 
-def _calibration(calibration: dict[str, Any]) -> str:
+def _thresholds(thresholds: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            threshold["positive_class"],
+            f"{threshold['value']:.4f}",
+            *(f"{threshold[when]['test']['f1']:.4f}" for when in ("at_half", "at_threshold")),
+        ]
+        for threshold in thresholds
+    ]
+    return [
+        "Labels are the classes with a probability of at least 0.5. From other thresholds on, chosen on the validation "
+        "split, the F1 of each class on the test split would be:\n",
+        _table(["Class", "Threshold", "F1 from 0.5 on", "F1 from the threshold on"], rows),
+    ]
+
+
+def _calibration(calibration: dict[str, Any], function: str) -> str:
     before, after = (calibration[when]["expected_calibration_error"] for when in ("before", "after"))
     return (
-        "Probabilities are the softmax of the head's logits; they are not calibrated. On the test split their expected "
-        f"calibration error is {before:.3f}; with logits divided by {calibration['temperature']:.3f}, the temperature "
-        f"fitted on the validation split, it is {after:.3f}."
+        f"Probabilities are the {function} of the head's logits; they are not calibrated. On the test split their "
+        f"expected calibration error is {before:.3f}; with logits divided by {calibration['temperature']:.3f}, the "
+        f"temperature fitted on the validation split, it is {after:.3f}."
     )
 
 
@@ -139,8 +165,17 @@ def _class_table(per_class: dict[str, dict[str, float]]) -> str:
     return _table(["Class", "Precision", "Recall", "F1", "Rows"], rows)
 
 
-def _confusion_table(labels: list[str], matrix: list[list[int]]) -> str:
-    return _table(["", *labels], [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)])
+def _confusion(labels: list[str], matrix: list[list[int]]) -> list[str]:
+    return [
+        "Confusion matrix of the test split (rows: true class; columns: predicted class):\n",
+        _table(["", *labels], [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)]),
+    ]
+
+
+def _separate_counts(per_class: dict[str, dict[str, int]]) -> list[str]:
+    columns = {"tp": "Rightly given", "fp": "Wrongly given", "fn": "Wrongly not given", "tn": "Rightly not given"}
+    rows = [[label, *(f"{figures[name]:,}" for name in columns)] for label, figures in per_class.items()]
+    return ["How often each class was given on the test split:\n", _table(["Class", *columns.values()], rows)]
 
 
 def _usage(name: str, engine: Engine) -> str:

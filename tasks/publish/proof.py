@@ -4,23 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
-from hubtune.inference.classifier import Engine
+from hubtune.inference.classifier import DECISION, Engine
 from hubtune.progress import Say
+from schemas.recipe import Task
 from tasks.fresh_process import run_in_fresh_process
 
 # Exported graphs do the same arithmetic in another order. Measured for the starter model on 2,000 questions:
 # probabilities differ by 1e-5 at most. A difference of 1e-3 is a mistake and not rounding.
 PROBABILITY_TOLERANCE = 1e-3
-# Two classes whose evaluated probabilities are closer than this are tied within numerical precision.
+# Two classes whose evaluated probabilities are closer than this are tied within numerical precision; so are, where a
+# text may belong to several, a class's probability and the one from which on it is predicted.
 TIE = 1e-4
 
 _NAMES: dict[Engine, str] = {"onnx": "ONNX model", "tensorflow": "SavedModel"}
@@ -29,28 +32,55 @@ _ROWS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the trained model answered before it was exported: `predicted` int32[n], `probabilities` float32[n, k]."""
+    """What the trained model answered before it was exported.
+
+    Args:
+        texts: what it was asked about.
+        probabilities: float32[n, classes].
+        chosen: bool[n, classes], the classes that it predicted.
+        tied: bool[n, classes], the ones that rounding may choose or not.
+    """
 
     texts: list[str]
-    predicted: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    chosen: NDArray[np.bool_]
+    tied: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, texts: list[str], probabilities: NDArray[np.float32], task: Task) -> Self:
+        """The answers that follow from probabilities.
+
+        Args:
+            texts: n texts.
+            probabilities: float32[n, classes].
+            task: `multiclass` predicts the most probable class, `multilabel` each that is probable enough.
+
+        Returns:
+            Probabilities, decisions and ties.
+        """
+        if task == "multilabel":
+            return cls(texts, probabilities, probabilities >= DECISION, np.abs(probabilities - DECISION) < TIE)
+        second_best, best = np.sort(probabilities, axis=1)[:, -2:].T[:, :, None]
+        chosen = probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
+        return cls(texts, probabilities, chosen, (best - second_best <= TIE) & (probabilities >= second_best))
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How an exported file answered: `ties` counts the labels that differ where two classes were tied."""
+    """How an exported file answered: `ties` counts the texts whose labels differ, all of them where it was a tie."""
 
     rows: int
     ties: int
     largest_difference: float
 
 
-def read_evaluated(classifier: Path, rows: Path) -> Evaluated:
+def read_evaluated(classifier: Path, rows: Path, task: Task) -> Evaluated:
     """Put the trained model's answers beside the texts of the test split.
 
     Args:
         classifier: folder of the classifier artifact.
         rows: folder of the rows artifact.
+        task: what its logits mean.
 
     Returns:
         Every text of the test split with the answer that it got.
@@ -69,18 +99,30 @@ def read_evaluated(classifier: Path, rows: Path) -> Evaluated:
             remedy="run again with --refresh retrain",
         )
     logits = np.array(joined["logits"].to_list(), np.float32)
+    return Evaluated.of(joined["text"].to_list(), _PROBABILITIES[task](logits), task)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Evaluated(
-        texts=joined["text"].to_list(),
-        predicted=logits.argmax(axis=1).astype(np.int32),
-        probabilities=powers / powers.sum(axis=1, keepdims=True),
-    )
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
+
+
+_PROBABILITIES: dict[Task, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "multiclass": _softmax,
+    "multilabel": _sigmoid,
+}
 
 
 def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated, say: Say, timeout: float) -> Proof:
     """Let an exported file answer the test split in a fresh process, and compare.
 
-    A label may differ only where the two best classes were tied when the model was evaluated.
+    A label may differ only where it was a tie when the model was evaluated.
 
     Args:
         folder: the release's folder.
@@ -100,20 +142,19 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
     """
     answered, probabilities = _answers(folder, engine, labels, evaluated.texts, timeout)
     distance = np.abs(probabilities - evaluated.probabilities).max(axis=1, initial=0.0)
-    differs = answered != evaluated.predicted
-    second_best, best = np.sort(evaluated.probabilities, axis=1)[:, -2:].T
-    rows = np.arange(len(answered))
-    tied = (best - second_best <= TIE) & (evaluated.probabilities[rows, answered] >= second_best)
+    differs = answered != evaluated.chosen
     # Written so that a probability that is not a number counts as wrong.
-    wrong = (differs & ~tied) | ~(distance <= PROBABILITY_TOLERANCE)
+    wrong = (differs & ~evaluated.tied).any(axis=1) | ~(distance <= PROBABILITY_TOLERANCE)
     if wrong.any():
         raise ExportFailed(
-            f"the {_NAMES[engine]} answers {wrong.sum()} of {len(rows)} test texts otherwise than the model that was "
+            f"the {_NAMES[engine]} answers {wrong.sum()} of {len(wrong)} test texts otherwise than the model that was "
             f"evaluated:\n{_table(np.flatnonzero(wrong), labels, evaluated, answered, probabilities)}",
             where=f"proof of the export in {engine}",
             remedy="nothing was published; report this, with the recipe",
         )
-    proof = Proof(rows=len(rows), ties=int(differs.sum()), largest_difference=float(distance.max(initial=0.0)))
+    proof = Proof(
+        rows=len(wrong), ties=int(differs.any(axis=1).sum()), largest_difference=float(distance.max(initial=0.0))
+    )
     ties = f", {proof.ties} of them between tied classes" if proof.ties else ""
     say(
         f"{_NAMES[engine]} proven: all {proof.rows} test texts answered as evaluated{ties} "
@@ -124,7 +165,7 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
 
 def _answers(
     folder: Path, engine: Engine, labels: list[str], texts: list[str], timeout: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     if engine == "tensorflow":
         request = {"folder": str(folder), "texts": texts}
         module = "tasks.publish.answer"
@@ -139,10 +180,11 @@ def _answers(
             where=f"python -m {module}",
             remedy="nothing was published; report this, with the recipe",
         )
-    positions = {label: position for position, label in enumerate(labels)}
-    answered = np.array([positions[answer["label"]] for answer in answers], np.int64)
+    said = [answer["labels"] if "labels" in answer else [answer["label"]] for answer in answers]
+    chosen = [[label in names for label in labels] for names in said]
     rows = [list(answer["probabilities"].values()) for answer in answers]
-    return answered, np.array(rows, np.float32).reshape(len(texts), len(labels))
+    shape = (len(texts), len(labels))
+    return np.array(chosen, np.bool_).reshape(shape), np.array(rows, np.float32).reshape(shape)
 
 
 def _answers_of_onnx(folder: Path, texts: list[str], timeout: float) -> list[dict[str, Any]]:
@@ -186,16 +228,16 @@ def _table(
     rows: NDArray[np.intp],
     labels: list[str],
     evaluated: Evaluated,
-    answered: NDArray[np.int64],
+    answered: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
 ) -> str:
-    def answer(label: int, row: NDArray[np.float32]) -> str:
-        return f"{labels[label]} {row[label]:.4f}"
+    def answer(chosen: NDArray[np.bool_], row: NDArray[np.float32]) -> str:
+        return ", ".join(f"{labels[label]} {row[label]:.4f}" for label in np.flatnonzero(chosen)) or "none"
 
     lines = [("text", "evaluated", "exported")]
     for row in rows[:_ROWS_SHOWN]:
         text = evaluated.texts[row]
-        before = answer(evaluated.predicted[row], evaluated.probabilities[row])
+        before = answer(evaluated.chosen[row], evaluated.probabilities[row])
         lines.append((text[:57] + "..." if len(text) > 60 else text, before, answer(answered[row], probabilities[row])))
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
     table = [f"  {text:<{widths[0]}}  {before:<{widths[1]}}  {after}" for text, before, after in lines]

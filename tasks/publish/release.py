@@ -61,13 +61,14 @@ def build_release(
     """
     assert recipe.name is not None  # a validated recipe has a name
     trained = read_trained(classifier)
-    evaluated = read_evaluated(classifier, rows)
+    evaluated = read_evaluated(classifier, rows, trained.task)
     request = {"model": str(model), "classifier": str(classifier), "folder": str(folder)}
     exported = run_in_fresh_process("tasks.publish.export", request, say, timeout_seconds=_EXPORT_SECONDS)
     engine: Engine = exported["engine"]
     description = Description(
         format=FORMAT,
         name=recipe.name,
+        task=trained.task,
         interface=trained.interface,
         engine=engine,
         labels=trained.labels,
@@ -83,8 +84,8 @@ def build_release(
     shared = shareable(recipe)
     settings = yaml.safe_dump(shared.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "recipe.yaml").write_text(settings, encoding="utf-8")
-    counts = _rows_of_each_class(rows, len(trained.labels))
-    card = model_card(CardFacts(shared, facts, engine, trained.labels, description.max_length, figures, counts))
+    counts, sizes = _rows_of_each_class(rows, len(trained.labels))
+    card = model_card(CardFacts(shared, facts, engine, trained.labels, description.max_length, figures, counts, sizes))
     (folder / "README.md").write_text(card, encoding="utf-8")
     metrics: dict[Split, Metrics] = {
         split: Metrics.model_validate({name: figures["evaluation"][split][name] for name in Metrics.model_fields})
@@ -102,8 +103,8 @@ def main_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `evaluation` (figures by split), `intervals` and `baselines` on the test split, `verdict`, `threshold` (None but
-        for two classes) and `calibration` (temperature; error and loss on the test split before and after). No bins, no
-        slices, and no text of the data.
+        for two classes), `thresholds` (of each class, with `multilabel` only) and `calibration` (temperature; error and
+        loss on the test split before and after). No bins, no slices, and no text of the data.
     """
     calibration = evaluation["calibration"]
     baselines = {
@@ -119,7 +120,7 @@ def main_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
         "intervals": evaluation["intervals"],
         "baselines": baselines,
         "verdict": evaluation["verdict"],
-        "threshold": evaluation["threshold"],
+        **{name: evaluation[name] for name in ("threshold", "thresholds") if name in evaluation},
         "calibration": {
             "temperature": calibration["temperature"],
             **{
@@ -171,12 +172,15 @@ def _prove_all(folder: Path, description: Description, evaluated: Evaluated, say
         return {name: future.result() for name, future in running.items()}
 
 
-def _rows_of_each_class(rows: Path, classes: int) -> dict[Split, list[int]]:
+def _rows_of_each_class(rows: Path, classes: int) -> tuple[dict[Split, list[int]], dict[Split, int]]:
     counts: dict[Split, list[int]] = {}
+    sizes: dict[Split, int] = {}
     for split in SPLITS:
         labels = pl.read_parquet(rows / f"{split}.parquet", columns=["label"])["label"]
-        counts[split] = [int((labels == label).sum()) for label in range(classes)]
-    return counts
+        sizes[split] = len(labels)
+        each = labels.explode() if labels.dtype == pl.List else labels
+        counts[split] = [int((each == label).sum()) for label in range(classes)]
+    return counts, sizes
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,10 +1,11 @@
-"""The SavedModel: text in, label and probabilities out, in the layout that TensorFlow Serving polls."""
+"""The SavedModel: text in, labels and probabilities out, in the layout that TensorFlow Serving polls."""
 
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from hubtune.inference.classifier import DECISION
 from tasks.publish.classifier_graph import ClassifierGraph, Tensor
 from tasks.saved_model_bytes import save_reproducibly
 from tasks.text_graph import tf_normalise
@@ -14,8 +15,9 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
     """Write `saved_model.pb`, `variables/` and `assets/`.
 
     The signature `serving_default` takes `text` (string[n]) and gives `label` (string[n]) and `probabilities`
-    (float32[n, classes]); the classes' names in that order are in `assets/labels.json`. The model needs TensorFlow and
-    TensorFlow Text, and nothing of what it was made from.
+    (float32[n, classes]); the classes' names in that order are in `assets/labels.json`. With `multilabel` it gives, in
+    the place of `label`, `labels` (string[n, classes]): a class's name where the text belongs to it, "" where it does
+    not. The model needs TensorFlow and TensorFlow Text, and nothing of what it was made from.
 
     Args:
         classifier: what to export.
@@ -42,6 +44,8 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
         else:
             vectors = classifier.pretrained(normalised)
         probabilities = classifier.classify(vectors)
+        if classifier.trained.task == "multilabel":
+            return {"labels": tf.where(probabilities >= DECISION, labels, ""), "probabilities": probabilities}
         return {"label": tf.gather(labels, tf.argmax(probabilities, axis=1)), "probabilities": probabilities}
 
     with tempfile.TemporaryDirectory() as scratch:

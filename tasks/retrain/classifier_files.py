@@ -17,6 +17,7 @@ from tasks.retrain.fit import TrainingState, best_epoch
 from tasks.retrain.head import Weights
 from tasks.retrain.plan import Plan
 from tasks.retrain.precision import Precision
+from tasks.retrain.truth import label_column
 
 
 def write_weights(folder: Path, head: Weights, encoder: Weights) -> None:
@@ -52,12 +53,13 @@ def write_description(
         facts: of the pretrained model.
         labels: class names in class order.
         variables: names of the encoder's variables in `encoder.safetensors`.
-        recipe: pooling has no meaning, and is null, where the model takes strings.
+        recipe: task, mode, head; pooling has no meaning, and is null, where the model takes strings.
         plan: the layers that are taken; null for the model's own output.
         precision: what the encoder's layers were computed in while it was trained.
     """
     pooling = recipe.pooling if facts.interface == "bert_encoder" else None
     description = {
+        "task": recipe.task,
         "interface": facts.interface,
         "mode": recipe.mode,
         "pooling": pooling,
@@ -94,7 +96,7 @@ def write_answers(folder: Path, split: Split, examples: Examples, logits: npt.ND
     table = pl.DataFrame(
         {
             "key": pl.Series([key.tobytes() for key in examples.keys], dtype=pl.Binary),
-            "label": pl.Series(examples.labels, dtype=pl.Int32),
+            "label": label_column(examples.labels),
             "logits": pl.Series(logits.tolist(), dtype=pl.List(pl.Float32)),
         }
     )

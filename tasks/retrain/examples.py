@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hubtune.errors import InvalidData
 from schemas.handoff import Split
+from tasks.retrain.truth import Truth, read_truth
 
 KEY_BYTES = 16
 
@@ -113,24 +114,26 @@ class Examples:
 
     Args:
         keys: uint8[n, 16], the hash of each text.
-        labels: int32[n], the class of each.
+        labels: the classes of each.
         inputs: what the encoder reads; None where only embeddings are looked up.
     """
 
     keys: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int32]
+    labels: Truth
     inputs: TokenIds | Texts
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def read_examples(folder: Path, split: Split) -> Examples:
+def read_examples(folder: Path, split: Split, classes: int = 0) -> Examples:
     """Read one split of a `tokens` or a `rows` artifact.
 
     Args:
         folder: the artifact's folder.
         split: which split.
+        classes: how many there are. Where a row may have several, `labels` has so many columns: none for callers that
+            look at keys and inputs only.
 
     Returns:
         The examples in the file's order, with token ids where the file has them and texts otherwise.
@@ -155,7 +158,7 @@ def read_examples(folder: Path, split: Split) -> Examples:
         inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), token_offsets(lengths))
     else:
         inputs = Texts(table["text"].to_list())
-    return Examples(keys, table["label"].to_numpy().astype(np.int32, copy=False), inputs)
+    return Examples(keys, read_truth(table["label"], classes), inputs)
 
 
 def restrict_vocabulary(splits: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int32], list[TokenIds]]:

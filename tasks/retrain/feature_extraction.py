@@ -14,6 +14,7 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.tensorflow_setup import Tensor
+from tasks.retrain.truth import Truth
 from tasks.retrain.validation import ValidationMetrics
 from tasks.retrain.validation import validate as compare
 
@@ -27,10 +28,10 @@ _INPUT_DEVIATION = 0.3
 
 @dataclass(frozen=True)
 class Embedded:
-    """Text vectors and classes of one split: float32[n, width], int32[n]."""
+    """Text vectors (float32[n, width]) and classes of one split."""
 
     vectors: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int32]
+    labels: Truth
 
 
 def train_head(
@@ -139,7 +140,7 @@ def _compile_steps(
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(head.variables)
                 logits = head.logits(tf.gather(vectors, rows), first_step + tf.cast(number, tf.int64))
-                value = loss.sum(logits, truth) / tf.cast(tf.size(truth), tf.float32)
+                value = loss.sum(logits, truth) / tf.cast(tf.size(rows), tf.float32)
             optimizer.apply(tape.gradient(value, head.variables), rates[number])
             losses = losses.write(number, value)
         return losses.stack()

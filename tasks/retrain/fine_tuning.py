@@ -23,6 +23,7 @@ from tasks.retrain.schedule import learning_rates
 from tasks.retrain.strategy import lanes, needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
 from tasks.retrain.training_step import TrainingStep
+from tasks.retrain.truth import Truth, with_padding
 from tasks.retrain.validation import ValidationMetrics
 from tasks.retrain.validation import validate as compare
 
@@ -34,8 +35,8 @@ _LINEAR_LEARNING_RATE = 5e-3
 def fine_tune(
     encoder: Encoder,
     groups: Sequence[Sequence[Any]],
-    train: tuple[Inputs, npt.NDArray[np.int32]],
-    validation: tuple[Inputs, npt.NDArray[np.int32]],
+    train: tuple[Inputs, Truth],
+    validation: tuple[Inputs, Truth],
     classes: int,
     loss: Loss,
     recipe: TrainRecipe,
@@ -49,7 +50,7 @@ def fine_tune(
     Args:
         encoder: the pretrained encoder; its variables hold the best weights when this returns.
         groups: the variables that are trained, from the lowest layer to the highest.
-        train: the training split: inputs, and the class of each.
+        train: the training split: inputs, and their truth.
         validation: the split that early stopping watches.
         classes: how many there are.
         loss: what is minimised.
@@ -127,7 +128,7 @@ def compile_logits(encoder: Encoder, head: Head) -> Callable[[Features], Tensor]
 def _take_step(
     step_taker: TrainingStep,
     inputs: Inputs,
-    truth: npt.NDArray[np.int32],
+    truth: Truth,
     rows: Rows,
     state: TrainingState,
     pad: tuple[int, int] | None,
@@ -140,7 +141,7 @@ def _take_step(
         pieces = np.array_split(rows, min(state.parts, len(rows)) * step_taker.at_once)
         parts = [(inputs.batch(piece), truth[piece]) for piece in pieces]
         if pad is not None:
-            parts = [_padded(features, classes, *pad) for features, classes in parts]
+            parts = [_padded(*part, *pad) for part in parts]
         try:
             return step_taker.take(parts, state.rates[step], step)
         except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
@@ -171,20 +172,18 @@ def _fixed_size(recipe: TrainRecipe, at_once: int) -> tuple[int, int]:
     return -(-recipe.batch_size // (min(recipe.accumulation_steps, recipe.batch_size) * at_once)), recipe.max_length
 
 
-def _padded(
-    features: dict[str, npt.NDArray[Any]], classes: npt.NDArray[np.int32], rows: int, length: int
-) -> tuple[Features, npt.NDArray[np.int32]]:
-    """Token ids and classes with rows and columns of padding; class -1 tells that a row is none."""
-    missing = rows - len(classes)
+def _padded(features: dict[str, npt.NDArray[Any]], truth: Truth, rows: int, length: int) -> tuple[Features, Truth]:
+    """Token ids and truth with rows and columns of padding; a truth of -1 tells that a row is none."""
+    missing = rows - len(truth)
     wider = {name: np.pad(value, ((0, missing), (0, length - value.shape[1]))) for name, value in features.items()}
-    return wider, np.pad(classes, (0, missing), constant_values=-1)
+    return wider, with_padding(truth, rows)
 
 
 def _train_head_first(
     head: Head,
     encoder: Encoder,
-    train: tuple[Inputs, npt.NDArray[np.int32]],
-    validation: tuple[Inputs, npt.NDArray[np.int32]],
+    train: tuple[Inputs, Truth],
+    validation: tuple[Inputs, Truth],
     classes: int,
     loss: Loss,
     recipe: TrainRecipe,

@@ -1,16 +1,71 @@
 """What training minimises."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from schemas.recipe import TrainRecipe
+from tasks.retrain.class_weights import class_weights, positive_weights
 from tasks.retrain.tensorflow_setup import Tensor
+from tasks.retrain.truth import Truth
+
+# Of a share that is raised to the power of gamma: not quite zero, where a gamma below 1 has no slope.
+_LEAST_SHARE = 1e-6
+
+
+class Loss(Protocol):
+    """What training minimises, summed over rows."""
+
+    @property
+    def signature(self) -> Any:
+        """TensorSpec of the truth of a batch, whose size is left open."""
+        ...
+
+    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """The losses, summed over the batch.
+
+        Divided by the number of examples it is what is minimised.
+
+        Args:
+            logits: float32[n, classes].
+            truth: as `signature` says; -1 for rows that are padding, which do not count.
+
+        Returns:
+            float32 scalar.
+        """
+        ...
+
+
+def make_loss(recipe: TrainRecipe, labels: Sequence[str], train: Truth) -> Loss:
+    """The loss that suits the task.
+
+    Args:
+        recipe: task, class weights, smoothing and gamma.
+        labels: class names in class order.
+        train: the truth of the training rows.
+
+    Returns:
+        The loss.
+
+    Raises:
+        InvalidRecipe: a weight is given for a name that is no class.
+        InvalidData: the weights are to be balanced, and there are no rows to tell how.
+    """
+    if recipe.task == "multilabel":
+        weights = positive_weights(recipe.class_weights, labels, train)
+        return SigmoidCrossEntropy(weights, recipe.label_smoothing, recipe.focal_gamma)
+    weights = class_weights(recipe.class_weights, labels, train)
+    return SoftmaxCrossEntropy(weights, recipe.label_smoothing, recipe.focal_gamma)
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Softmax cross-entropy, each example counting as much as its class does.
+class SoftmaxCrossEntropy:
+    """For one class in each row: each example counts as much as its class does.
+
+    The sum is not divided by the sum of the weights, which would make an example count more in a batch of light ones.
 
     Args:
         class_weight: float32[classes].
@@ -23,23 +78,19 @@ class Loss:
     label_smoothing: float = 0.0
     focal_gamma: float = 0.0
 
-    def sum(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The weighted losses, summed over the batch.
-
-        Divided by the number of examples it is what is minimised: not by the sum of their weights, which would make an
-        example count more in a batch of light ones.
-
-        Args:
-            logits: float32[n, classes].
-            labels: int32[n]; -1 for rows that are padding, which do not count.
-
-        Returns:
-            float32 scalar.
-        """
+    @property
+    def signature(self) -> Any:
+        """int32[n], the class of each row."""
         import tensorflow as tf
 
-        counts = tf.cast(labels >= 0, tf.float32)
-        labels = tf.maximum(labels, 0)
+        return tf.TensorSpec([None], tf.int32)
+
+    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """See `Loss.sum`."""
+        import tensorflow as tf
+
+        counts = tf.cast(truth >= 0, tf.float32)
+        labels = tf.maximum(truth, 0)
         if not self.label_smoothing and not self.focal_gamma:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         else:
@@ -50,6 +101,41 @@ class Loss:
             losses = -tf.reduce_sum(smoothed * log_probabilities, axis=1)
             if self.focal_gamma:
                 probability = tf.exp(tf.reduce_sum(target * log_probabilities, axis=1))
-                # Not quite zero, where the power of a gamma below 1 has no slope.
-                losses *= tf.pow(tf.maximum(1 - probability, 1e-6), self.focal_gamma)
+                losses *= tf.pow(tf.maximum(1 - probability, _LEAST_SHARE), self.focal_gamma)
         return tf.reduce_sum(losses * counts * tf.gather(self.class_weight, labels))
+
+
+@dataclass(frozen=True)
+class SigmoidCrossEntropy:
+    """For any number of classes in each row: a decision for each class, and the mean over the classes.
+
+    Args:
+        positive_weight: float32[classes], how much it counts that a row has the class; that it has not counts 1.
+        label_smoothing: share of each target that is spread evenly over having the class and not having it.
+        focal_gamma: above 0, a decision counts (1 - p) ** gamma as much, where p is the probability of what is true
+            (Lin et al. 2017, equation 4).
+    """
+
+    positive_weight: npt.NDArray[np.float32]
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+
+    @property
+    def signature(self) -> Any:
+        """float32[n, classes], 1 for the classes of a row."""
+        import tensorflow as tf
+
+        return tf.TensorSpec([None, len(self.positive_weight)], tf.float32)
+
+    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """See `Loss.sum`."""
+        import tensorflow as tf
+
+        counts = tf.cast(truth[:, 0] >= 0, tf.float32)
+        target = tf.maximum(truth, 0.0)
+        smoothed = target * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = tf.nn.weighted_cross_entropy_with_logits(smoothed, logits, self.positive_weight)
+        if self.focal_gamma:
+            wrong = tf.sigmoid(logits * (1 - 2 * target))
+            losses *= tf.pow(tf.maximum(wrong, _LEAST_SHARE), self.focal_gamma)
+        return tf.reduce_sum(tf.reduce_mean(losses, axis=1) * counts)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.recipe import TrainRecipe
-from tasks.retrain.class_weights import class_weights
 from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import Encoder, load_encoder, trained_groups
@@ -22,7 +21,7 @@ from tasks.retrain.forward import forward
 from tasks.retrain.head import Weights
 from tasks.retrain.hidden_states import compute_hidden_states, fit_into_memory
 from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import Loss, make_loss
 from tasks.retrain.plan import Plan, make_plan
 from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import open_strategy, scope
@@ -74,11 +73,10 @@ def train(
         TrainingFailed: the loss is not a number, or memory ran out.
     """
     labels = read_labels(rows)
-    examples = {split: read_examples(tokens or rows, split) for split in SPLITS}
-    weights = class_weights(recipe.class_weights, labels, examples["train"].labels)
+    examples = {split: read_examples(tokens or rows, split, len(labels)) for split in SPLITS}
+    loss = make_loss(recipe, labels, examples["train"].labels)
     plan = make_plan(facts, recipe)
     start_tensorflow()
-    loss = Loss(weights, recipe.label_smoothing, recipe.focal_gamma)
     if recipe.mode == "feature_extraction":
         trained = _train_head(facts, embeddings, examples, len(labels), loss, recipe, keeper, say)
     else:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.examples import Features
@@ -12,11 +11,12 @@ from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.tensorflow_setup import Tensor
+from tasks.retrain.truth import Truth, rows_that_count
 
-Part = tuple[Features, npt.NDArray[np.int32]]
-"""Features and classes of some rows of a batch."""
+Part = tuple[Features, Truth]
+"""Features and truth of some rows of a batch."""
 Lane = tuple[Tensor, Tensor, Tensor]
-"""Features, classes, and the number that dropout follows from."""
+"""Features, truth, and the number that dropout follows from."""
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
@@ -71,7 +71,7 @@ class TrainingStep:
         Returns:
             The mean loss of the batch.
         """
-        rows = np.float32(sum(int((truth >= 0).sum()) for _, truth in parts))
+        rows = np.float32(sum(rows_that_count(truth) for _, truth in parts))
         rounds = [parts[first : first + self.at_once] for first in range(0, len(parts), self.at_once)]
         if len(rounds) == 1:
             return self._whole(self._spread(rounds[0], draw), rows, rate)
@@ -160,7 +160,7 @@ class TrainingStep:
         if self._strategy is None:
             # Batch size and length are open in the signature: there is one trace, and batches are padded to their own
             # length and no further (1.14 times as fast as lengths in multiples of 8, 1.28 times as powers of two).
-            lane = (self._encoder.signature, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64))
+            lane = (self._encoder.signature, self._loss.signature, tf.TensorSpec([], tf.int64))
             batch = [[lane] * self._lanes, number]
             signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
             compiled = tf.function(work, input_signature=signature, autograph=False)

@@ -29,6 +29,10 @@ def publish(store: Store, name: str, folder: Path, seed: int = 0, **description:
     write_handmade_release(folder, vectors)
     write_description(folder, **description)
     (folder / "metrics.json").write_text(json.dumps({"evaluation": EVALUATION}))
+    return put(store, name, folder)
+
+
+def put(store: Store, name: str, folder: Path) -> int:
     facts = ReleaseFacts(name=name, labels=LABELS, engine="onnx", metrics={})
     producer = Producer(task="publish", version=1, parameters={})
     return PublishedModel(store, name).publish(store.put("release", folder, producer=producer, facts=facts))
@@ -42,11 +46,27 @@ def listed(capsys: pytest.CaptureFixture[str], name: str | None = None) -> dict[
 
 def test_versions_are_listed(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(store, "handmade", tmp_path / "a")
-    assert listed(capsys) == {"handmade": [{"version": 1, "metrics": EVALUATION, "engine": "onnx", "lineage": []}]}
+    version = {"version": 1, "metrics": EVALUATION, "task": "multiclass", "engine": "onnx", "lineage": []}
+    assert listed(capsys) == {"handmade": [version]}
     run_models(None, as_json=False)
     output = capsys.readouterr().out
     for figure in ("handmade", "0.750", "0.500", "1,234", "onnx"):
         assert figure in output
+
+
+def test_the_task_is_listed_and_versions_of_the_first_format_had_one(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(store, "several", tmp_path / "a", task="multilabel")
+    old = write_handmade_release(tmp_path / "b")
+    description = json.loads((old / "classifier.json").read_text())
+    del description["task"]
+    (old / "classifier.json").write_text(json.dumps(description | {"format": 1}))
+    (old / "metrics.json").write_text(json.dumps({"evaluation": EVALUATION}))
+    put(store, "several", old)
+    assert [version["task"] for version in listed(capsys)["several"]] == ["multilabel", "multiclass"]
+    run_models(None, as_json=False)
+    assert "multilabel" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("file", ["metrics.json", "classifier.json", "manifest.json"])
@@ -74,9 +94,7 @@ def test_a_damaged_version_hides_no_other(
 
 def test_a_version_without_metrics_is_damaged(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_handmade_release(tmp_path / "release")
-    facts = ReleaseFacts(name="bare", labels=LABELS, engine="onnx", metrics={})
-    producer = Producer(task="publish", version=1, parameters={})
-    PublishedModel(store, "bare").publish(store.put("release", tmp_path / "release", producer=producer, facts=facts))
+    put(store, "bare", tmp_path / "release")
     assert "metrics.json" in listed(capsys)["bare"][0]["damaged"]
 
 

@@ -22,11 +22,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("HUBTUNE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "cache"))
     store = Store.open()
-    facts = ReleaseFacts(name="handmade", labels=LABELS, engine="onnx", metrics={})
-    folder = write_handmade_release(tmp_path / "release")
-    release = store.put("release", folder, producer=Producer(task="publish", version=1, parameters={}), facts=facts)
-    PublishedModel(store, "handmade").publish(release)
+    publish(store, "handmade", write_handmade_release(tmp_path / "release"))
     return store
+
+
+def publish(store: Store, name: str, folder: Path) -> None:
+    facts = ReleaseFacts(name=name, labels=LABELS, engine="onnx", metrics={})
+    release = store.put("release", folder, producer=Producer(task="publish", version=1, parameters={}), facts=facts)
+    PublishedModel(store, name).publish(release)
 
 
 @pytest.fixture
@@ -172,3 +175,35 @@ def test_the_command_ends_with_status_two(files: Path, monkeypatch: pytest.Monke
 def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     run_predict("handmade", None, ["[red]fine[/]"], None, None, as_json=False)
     assert "[red]fine[/]" in capsys.readouterr().out
+
+
+def test_several_labels_in_each_form(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(store, "several", write_handmade_release(tmp_path / "several", task="multilabel"))
+    texts, expected = ["fine but broken", "a table"], [["good", "bad"], []]
+
+    def several(output: Path | None = None, as_json: bool = True) -> str:
+        (tmp_path / "in.txt").write_text("\n".join(texts) + "\n")
+        assert run_predict("several", None, [], tmp_path / "in.txt", output, as_json) == 0
+        return capsys.readouterr().out
+
+    answers = json.loads(several())
+    assert [list(answer) for answer in answers] == [["text", "labels", "probabilities"]] * 2
+    assert [answer["labels"] for answer in answers] == expected
+    assert all(list(answer["probabilities"]) == LABELS for answer in answers)
+    several(tmp_path / "out.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == answers
+    several(tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["text", "labels", *(f"probability_{label}" for label in LABELS)]
+    assert [json.loads(row["labels"]) for row in rows] == expected
+    assert float(rows[1]["probability_good"]) == answers[1]["probabilities"]["good"]
+    table = several(as_json=False)
+    assert "Labels" in table
+    assert [
+        words[-2:] for words in map(str.split, table.replace("│", " ").splitlines()) if words[-1:] == ["0.731"]
+    ] == [
+        ["good", "0.731"],
+        ["bad", "0.731"],
+    ]
+    assert "(none)" in table

@@ -52,6 +52,15 @@ def test_what_fits_the_mode_is_taken_and_survives_a_round_trip(settings: dict[st
     assert TrainRecipe.model_validate_json(train.model_dump_json()) == train
 
 
+def test_rows_with_several_labels_have_a_separator() -> None:
+    assert (load_recipe(None, []).train.task, load_recipe(None, []).data.label_separator) == ("multiclass", None)
+    recipe = load_recipe(None, ["train.task=multilabel"])
+    assert (recipe.data.source, recipe.data.label_separator) == ("sample", ",")
+    assert recipe == Recipe(train=recipe.train) == Recipe.model_validate(recipe.model_dump())
+    assert load_recipe(None, ["train.task=multilabel", "data.label_separator=' | '"]).data.label_separator == " | "
+    assert load_recipe(None, ["train.task=multilabel", "train.mode=fine_tuning"]).train.epochs == 3
+
+
 def test_a_file_and_settings_meet(tmp_path: Path) -> None:
     path = _recipe(tmp_path, "name: mine\ndata: {source: rows.csv, labels: {0: no, 1: 'yes'}}\ntrain: {epochs: 9}\n")
     with pytest.raises(InvalidRecipe):  # an unquoted `no` is a boolean in YAML, and no class name
@@ -111,6 +120,17 @@ def test_a_file_and_settings_meet(tmp_path: Path) -> None:
         (["data.labels={a: one}"], "labels must name at least two classes"),
         (["train.class_weights={sincere: 1, rude: 2}"], "names 'rude', which is no class; classes: sincere, insincere"),
         (["evaluate.positive_class=rude"], "'rude' is not one of two classes; classes: sincere, insincere"),
+        (
+            ["train.task=multi_label"],
+            "train.task: 'multi_label' is not allowed: should be 'multiclass' or 'multilabel'",
+        ),
+        (["data.label_separator=;"], "data.label_separator has no meaning with train.task multiclass"),
+        (["train.task=multilabel", "data.label_separator=''"], "data.label_separator: '' is not allowed"),
+        (
+            ["train.task=multilabel", "evaluate.positive_class=insincere"],
+            "evaluate.positive_class has no meaning with train.task multilabel",
+        ),
+        (["train.task=multilabel", "data=7"], "data: 7 is not allowed"),
         (["evaluate.threshold_metric=recall"], "evaluate.threshold_metric: 'recall' is not allowed"),
         (["preprocess.test_fraction=0.5", "preprocess.validation_fraction=0.5"], "leave at least 0.2 to train on"),
         (["model.source=https://me:secret@hub.example/model.tar.gz"], "model.source: user and password do not belong"),

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData
-from tasks.download_data.jsonl_file import batches
+from tasks.download_data.jsonl_file import batches, check
 
 
-def values(path: Path, most_rows: int = 1000) -> list[tuple[str | None, ...]]:
-    return [row for batch in batches(path, "text", "label", most_rows) for row in batch.rows()]
+def values(path: Path, most_rows: int = 1000, lists: bool = False) -> list[tuple[str | None, ...]]:
+    return [row for batch in batches(path, "text", "label", most_rows, lists) for row in batch.rows()]
 
 
 @pytest.fixture
@@ -34,6 +34,25 @@ def test_blank_lines_are_no_rows_and_a_key_may_be_absent(path: Path) -> None:
 def test_half_a_surrogate_pair_is_shown_as_undecodable(path: Path) -> None:
     path.write_text('{"text": "So \\ud83d?", "label": 0}\n{"text": "\\ud83d\\ude00", "label": 0}\n')
     assert [text for text, _ in values(path)] == ["So \ufffd?", "\U0001f600"]
+
+
+def test_a_list_of_labels_is_a_json_array_of_strings(path: Path) -> None:
+    labels: list[Any] = [["b", "a"], [], [1, 2.0, True, None], ["é, ", "\ud83d"], "a,b", 3, None]
+    path.write_text("".join(json.dumps({"text": "Why?", "label": label}) + "\n" for label in labels))
+    expected = ['["b", "a"]', "[]", '["1", "2", "true", null]', '["é, ", "\ufffd"]', "a,b", "3", None]
+    assert [label for _, label in values(path, lists=True)] == expected
+    check(path, "text", "label", True)
+    with pytest.raises(InvalidData, match="'label' is nested"):
+        values(path)
+    with pytest.raises(InvalidData, match="'label' is nested"):
+        check(path, "text", "label")
+
+
+@pytest.mark.parametrize("content", ['{"text": "a", "label": [["b"]]}', '{"text": ["a"], "label": ["b"]}'])
+def test_what_is_nested_deeper_is_refused(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(InvalidData, match=r"is nested[\s\S]*line 1"):
+        values(path, lists=True)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from hubtune.errors import InvalidData
 from tasks.download_data.parquet_file import batches
 
 
-def labels(path: Path, values: list[Any], kind: Any = None) -> list[str | None]:
+def labels(path: Path, values: list[Any], kind: Any = None, lists: bool = False) -> list[str | None]:
     pl.DataFrame({"text": ["Why?"] * len(values), "label": pl.Series(values, dtype=kind)}).write_parquet(path)
-    return [label for batch in batches(path, "text", "label", 2) for label in batch["label"]]
+    return [label for batch in batches(path, "text", "label", 2, lists) for label in batch["label"]]
 
 
 @pytest.fixture
@@ -41,6 +41,28 @@ def test_labels_of_any_type_become_strings(path: Path, values: list[Any], kind: 
 def test_nested_columns_are_refused(path: Path, values: list[Any]) -> None:
     with pytest.raises(InvalidData, match="'label' is nested"):
         labels(path, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([["b", "a"], [], None, ["é", None]], pl.List(pl.String), ['["b", "a"]', "[]", None, '["é", null]']),
+        ([[1, -2], [], None], pl.List(pl.Int8), ['["1", "-2"]', "[]", None]),
+        ([[1.0, 0.5, float("nan")]], pl.List(pl.Float64), ['["1", "0.5", null]']),
+        ([[1, 2], [3, 4]], pl.Array(pl.Int64, 2), ['["1", "2"]', '["3", "4"]']),
+        ([[b"a", b"\xff"]], pl.List(pl.Binary), ['["a", "\ufffd"]']),
+        ([[], None], pl.List(pl.Null), ["[]", None]),
+        (["a,b", None], pl.String, ["a,b", None]),
+    ],
+)
+def test_lists_of_any_type_become_json_arrays(path: Path, values: list[Any], kind: Any, expected: list[str]) -> None:
+    assert labels(path, values, kind, lists=True) == expected
+
+
+@pytest.mark.parametrize("values", [[[["a"]]], [[{"name": "a"}]], [{"name": "a"}]])
+def test_what_is_nested_deeper_is_refused(path: Path, values: list[Any]) -> None:
+    with pytest.raises(InvalidData, match="'label' is nested"):
+        labels(path, values, lists=True)
 
 
 def test_missing_column(path: Path) -> None:

@@ -54,6 +54,19 @@ def test_one_source_has_no_splits(tmp_path: Path, folders: Iterator[Path]) -> No
     assert "2 rows" in lines[-1]
 
 
+def test_lists_are_read_where_a_row_may_have_several_labels(tmp_path: Path, folders: Iterator[Path]) -> None:
+    (tmp_path / "a.csv").write_text('text,label\nHow?,"0, 1"\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "Why?", "label": [1, 0]}\n')
+    files = {"train": str(tmp_path / "a.csv"), "test": str(tmp_path / "b.jsonl")}
+    several = DataRecipe.model_validate(files | {"label_separator": ","})
+    check_source(several)
+    folder = next(folders)
+    read(several, folder, lambda line: None)
+    assert rows(folder)["label"].to_list() == ["0, 1", '["1", "0"]']
+    with pytest.raises(InvalidData, match="'label' is nested"):
+        check_source(DataRecipe.model_validate(files))
+
+
 def test_given_splits_are_kept_apart(tmp_path: Path, folders: Iterator[Path]) -> None:
     (tmp_path / "a.csv").write_text(ROWS)
     (tmp_path / "b.jsonl").write_text('{"text": "Why?", "label": 1}\n')

@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks.evaluate.baselines import Baseline
-from tasks.evaluate.calibration import log_softmax
-from tasks.evaluate.comparison import Comparison, compare, decide
-from tests.evaluate.small_artifacts import answers
+from tasks.evaluate.comparison import Comparison, compare, compare_multilabel, decide
+from tasks.evaluate.metrics import multilabel_figures
+from tasks.evaluate.reading import decide_each, log_softmax
+from tests.evaluate.small_artifacts import answers, answers_of_each
 
 ROWS = 400
 TRUTH = np.arange(ROWS, dtype=np.int32) % 10 // 8  # a fifth is of class 1
@@ -76,3 +77,39 @@ def test_decisions_at_a_threshold() -> None:
         assert at_threshold is not None
         assert at_threshold.tolist() == [1, 0, 1]
     assert decide(probabilities, None, None).at_threshold is None
+
+
+BELONGS = np.random.default_rng(4).random((ROWS, 3)) < [0.6, 0.3, 0.1]
+
+
+def classifier_of_each(right: float, seed: int) -> NDArray[np.float64]:
+    """Logits of each class that are right for about this share of the decisions."""
+    random = np.random.default_rng(seed)
+    return np.where((random.random(BELONGS.shape) < right) == BELONGS, 2.0, -2.0)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "outcome", "verdict"),
+    [
+        (0.95, 0.75, "better", "Better than other by more than noise: macro-F1 +0."),
+        (0.75, 0.95, "worse", "Worse than other by more than noise: macro-F1 -0."),
+        (0.85, 0.85, "not told apart", "Not shown to be better than other by more than noise: macro-F1 "),
+    ],
+)
+def test_the_verdict_on_several_classes_for_a_row(own: float, other: float, outcome: str, verdict: str) -> None:
+    logits, others = classifier_of_each(own, 1), classifier_of_each(other, 2)
+    baseline = Baseline("other", "Another.", {"test": others})
+    labels = ["a", "b", "c"]
+    comparison = compare_multilabel(decide_each(logits), answers_of_each(BELONGS, logits), [baseline], labels)
+    (compared,) = comparison.baselines
+    assert compared.outcome == outcome
+    assert comparison.verdict.startswith(verdict)
+    assert set(comparison.intervals) == set(compared.above_it) == {"accuracy", "macro_f1"}
+    assert (compared.threshold, compared.f1_at_threshold) == (None, None)
+    figures = {name: multilabel_figures(each, BELONGS, labels) for name, each in (("", logits), ("other", others))}
+    assert compared.figures == figures["other"]
+    for name, above in compared.above_it.items():
+        assert comparison.intervals[name].estimate == pytest.approx(getattr(figures[""], name))
+        difference = getattr(figures[""], name) - getattr(figures["other"], name)
+        assert above.estimate == pytest.approx(difference)
+        assert above.low < above.estimate < above.high

@@ -1,12 +1,23 @@
 """The figures of one split, against scikit-learn and against what can be counted by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, classification_report, log_loss, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    classification_report,
+    hamming_loss,
+    log_loss,
+    roc_auc_score,
+)
 
-from tasks.evaluate.calibration import log_softmax
-from tasks.evaluate.metrics import split_figures
+from tasks.evaluate.metrics import multilabel_figures, split_figures
+from tasks.evaluate.reading import log_softmax
+from tests.evaluate.test_reading import of_each_class
 
 LABELS = ["sincere", "insincere", "shouting"]
 
@@ -73,4 +84,57 @@ def test_one_row_has_no_areas() -> None:
         "loss": pytest.approx(-np.log(0.75)),
         "accuracy": 1.0,
         "macro_f1": 0.5,
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(of_each_class())
+def test_figures_of_each_class_are_those_of_scikit_learn(given: tuple[Any, Any]) -> None:
+    logits, belongs = given
+    labels = [f"class {index}" for index in range(logits.shape[1])]
+    predicted = logits >= 0
+    figures = multilabel_figures(logits, belongs, labels)
+    assert figures.rows == len(logits)
+    assert figures.accuracy == pytest.approx(accuracy_score(belongs, predicted))
+    assert figures.hamming_loss == pytest.approx(hamming_loss(belongs, predicted))
+    expected = classification_report(belongs, predicted, target_names=labels, output_dict=True, zero_division=0)
+    for name, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
+        for average in ("micro", "macro", "weighted"):
+            assert getattr(figures, f"{average}_{name}") == pytest.approx(expected[f"{average} avg"][theirs])
+        for label in labels:
+            assert getattr(figures.per_class[label], name) == pytest.approx(expected[label][theirs])
+    for index, label in enumerate(labels):
+        each, truth = figures.per_class[label], belongs[:, index]
+        said = predicted[:, index]
+        assert (each.tp, each.fp) == ((truth & said).sum(), (~truth & said).sum())
+        assert (each.fn, each.tn) == ((truth & ~said).sum(), (~truth & ~said).sum())
+        assert each.support == truth.sum()
+        if 0 < truth.sum() < len(truth):
+            assert each.roc_auc == pytest.approx(roc_auc_score(truth, logits[:, index]))
+            assert each.pr_auc == pytest.approx(average_precision_score(truth, logits[:, index]))
+        else:
+            assert (each.roc_auc, each.pr_auc) == (None, None)
+    if all(0 < side.sum() < len(side) for side in belongs.T):
+        assert figures.roc_auc == pytest.approx(roc_auc_score(belongs, logits, average="macro"))
+        assert figures.pr_auc == pytest.approx(average_precision_score(belongs, logits, average="macro"))
+
+
+def test_decisions_on_each_class_that_can_be_counted_by_hand() -> None:
+    # The first row is right, of the second one class is missed, of the third one wrongly given; the last has no class.
+    belongs = np.array([[True, True], [True, True], [False, True], [False, False]])
+    logits = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
+    figures = multilabel_figures(logits, belongs, ["a", "b"])
+    assert (figures.accuracy, figures.hamming_loss) == (0.5, 0.25)
+    a, b = figures.per_class.values()
+    assert (a.tp, a.fp, a.fn, a.tn) == (2, 1, 0, 1)
+    assert (b.tp, b.fp, b.fn, b.tn) == (2, 0, 1, 1)
+    assert (a.precision, a.recall, b.precision, b.recall) == pytest.approx((2 / 3, 1.0, 1.0, 2 / 3))
+    # All decisions together: 4 found, 1 wrongly given, 1 missed.
+    assert figures.micro_f1 == pytest.approx(0.8)
+    assert figures.loss == pytest.approx((6 * np.log1p(np.exp(-1)) + 2 * np.log1p(np.exp(1))) / 8)
+    assert figures.in_brief().model_dump() == {
+        "rows": 4,
+        "loss": figures.loss,
+        "accuracy": 0.5,
+        "macro_f1": pytest.approx(0.8),
     }

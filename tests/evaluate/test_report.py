@@ -116,8 +116,9 @@ def test_drawings_take_any_class_name(labels: list[str]) -> None:
 
     truth = np.arange(30, dtype=np.int32) % 3
     scores = np.log(np.random.default_rng(0).dirichlet([1, 1, 1], 30))
+    belongs = truth[:, None] == np.arange(3)
     drawn = _classes_drawn(split_figures(scores, truth, labels, None), labels, None)
-    for figure in (_roc(scores, truth, drawn), _precision_recall(scores, truth, drawn)):
+    for figure in (_roc(scores, belongs, drawn), _precision_recall(scores, belongs, drawn)):
         texts = [text.strip() for text in ElementTree.fromstring(figure.svg).itertext() if text.strip()]
         for label in labels:
             assert any(text.endswith(label[:24]) or text.endswith(label[:24] + "…") for text in texts), texts

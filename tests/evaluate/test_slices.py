@@ -1,13 +1,18 @@
 """Slices by length and by column, and the mistakes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from sklearn.metrics import accuracy_score, f1_score
 
-from tasks.evaluate.calibration import log_softmax
 from tasks.evaluate.comparison import Decided, decide
-from tasks.evaluate.mistakes import confident_mistakes
-from tasks.evaluate.slices import MOST_VALUES, NO_VALUE, OTHERS, Slice, slices
-from tests.evaluate.small_artifacts import answers
+from tasks.evaluate.mistakes import confident_mistakes, confident_wrong_decisions
+from tasks.evaluate.reading import log_softmax
+from tasks.evaluate.slices import MOST_VALUES, NO_VALUE, OTHERS, Slice, multilabel_slices, slices
+from tests.evaluate.small_artifacts import answers, answers_of_each
+from tests.evaluate.test_reading import of_each_class
 
 
 def sliced(texts: list[str], right: list[bool], **columns: list[str | None]) -> list[Slice]:
@@ -102,3 +107,55 @@ def test_slices_of_three_classes_have_no_threshold() -> None:
     test = answers([0, 1, 2], np.eye(3))
     (only,) = slices(test, decide(log_softmax(test.logits), None, None), None)
     assert only.f1_at_threshold is None
+
+
+def test_slices_of_rows_that_may_belong_to_several_classes() -> None:
+    belongs = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.bool_)
+    said = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]], np.bool_)
+    test = answers_of_each(belongs, said - 0.5, ["text"] * 4, kind=["a", "a", "b", "c"])
+    everything, a, b, c = multilabel_slices(test, said)
+    assert [(each.value, each.rows) for each in (a, b, c)] == [("a", 2), ("b", 1), ("c", 1)]
+    # Whole sets: the second and the last row are wrong. The first class has an F1 of 1, the second of 2/3.
+    assert everything.accuracy.estimate == 0.5
+    assert (everything.accuracy.low, everything.accuracy.high) == pytest.approx((0.1500, 0.8500), abs=1e-4)
+    assert everything.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
+    # In slices, classes that neither occur nor are predicted do not count.
+    assert a.macro_f1 == pytest.approx((1 + 2 / 3) / 2)
+    assert (b.accuracy.estimate, b.macro_f1) == (1.0, None)
+    assert (c.accuracy.estimate, c.macro_f1) == (0.0, 0.0)
+    assert {each.f1_at_threshold for each in (everything, a, b, c)} == {None}
+
+
+@settings(deadline=None, max_examples=30)
+@given(of_each_class())
+def test_the_slice_of_all_rows_has_the_figures_of_scikit_learn(given: tuple[Any, Any]) -> None:
+    logits, belongs = given
+    said = logits >= 0
+    everything = multilabel_slices(answers_of_each(belongs, logits, ["text"] * len(logits)), said)[0]
+    assert everything.accuracy.estimate == pytest.approx(accuracy_score(belongs, said))
+    occurring = [index for index in range(belongs.shape[1]) if belongs[:, index].any() or said[:, index].any()]
+    if occurring:
+        expected = f1_score(belongs, said, labels=occurring, average="macro", zero_division=0)
+        assert everything.macro_f1 == pytest.approx(expected)
+    else:
+        assert everything.macro_f1 is None
+
+
+def test_the_surest_wrong_decisions_come_first() -> None:
+    belongs = [[1, 0], [1, 1], [0, 0]]
+    test = answers_of_each(belongs, [[-2.0, 3.0], [1.0, -40.0], [40.0, -9.0]], ["a", "b", "c"])
+    wrong = confident_wrong_decisions(test, ["plants", "taxes"])
+    assert [(each.text, each.label, each.predicted, each.labels) for each in wrong] == [
+        ("b", "taxes", False, ["plants", "taxes"]),
+        ("c", "plants", True, []),
+        ("a", "taxes", True, ["plants"]),
+        ("a", "plants", False, ["plants"]),
+    ]
+    expected = [1 / (1 + np.exp(40)), 1 / (1 + np.exp(-40)), 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(2))]
+    assert [each.probability for each in wrong] == pytest.approx(expected)
+
+
+def test_at_most_fifty_wrong_decisions() -> None:
+    test = answers_of_each(np.zeros((80, 2)), np.tile([1.0, -1.0], (80, 1)))
+    assert [each.text for each in confident_wrong_decisions(test, ["a", "b"])] == [f"text {n}" for n in range(50)]
+    assert confident_wrong_decisions(answers_of_each([[1, 0]], [[0.0, -1.0]]), ["a", "b"]) == []

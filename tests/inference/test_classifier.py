@@ -53,6 +53,37 @@ def test_answers_have_the_best_label_and_every_probability(classifier: Classifie
     assert isinstance(answers[0], Prediction)
 
 
+def test_of_several_classes_each_is_decided_by_itself(tmp_path: Path) -> None:
+    classifier = Classifier.from_folder(write_handmade_release(tmp_path, task="multilabel"))
+    answers = classifier.predict(["a lovely chair", "fine but broken", "a table"])
+    assert [answer.labels for answer in answers] == [["good"], ["good", "bad"], []]
+    assert [answer.label for answer in answers] == [None, None, None]
+    assert (classifier.task, list(answers[0].probabilities)) == ("multilabel", LABELS)
+    # "fine" and "broken": each class has 2 for its word and -0.5 from each of the two special tokens.
+    expected = 1 / (1 + np.exp([-1, -1, 2]))
+    np.testing.assert_allclose(list(answers[1].probabilities.values()), expected, rtol=1e-6)
+    assert answers[1].to_json() == {"labels": ["good", "bad"], "probabilities": answers[1].probabilities}
+
+
+def test_a_probability_of_a_half_is_enough(tmp_path: Path) -> None:
+    vectors = np.zeros((4 + len(WORDS), 3), np.float32)
+    vectors[2, 1] = -1e-3
+    classifier = Classifier.from_folder(write_handmade_release(tmp_path, vectors, "multilabel"))
+    assert classifier.predict(["fine"])[0].labels == ["good", "neither"]
+
+
+def test_models_of_the_first_format_have_one_class_for_each_text(tmp_path: Path) -> None:
+    write_handmade_release(tmp_path)
+    path = tmp_path / "classifier.json"
+    description = json.loads(path.read_text())
+    del description["task"]
+    path.write_text(json.dumps(description | {"format": 1}))
+    classifier = Classifier.from_folder(tmp_path)
+    (answer,) = classifier.predict(["lovely"])
+    assert (classifier.task, answer.label, answer.labels) == ("multiclass", "good", ["good"])
+    assert answer.to_json() == {"label": "good", "probabilities": answer.probabilities}
+
+
 def test_probabilities_are_an_array_in_class_order(classifier: Classifier) -> None:
     # "fine": the logits are 2 for its word, and 0.5 from each of the special tokens for the class "neither".
     expected = np.exp([2, 0, 1]) / np.exp([2, 0, 1]).sum()
@@ -153,7 +184,8 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2, "new_field": 1}, "format 2; this hubtune reads up to format 1"),
+        ({"format": 3, "new_field": 1}, "format 3; this hubtune reads up to format 2"),
+        ({"task": "regression"}, "task"),
         ({"normalisation": 2}, "normalised by rules 2"),
         ({"engine": "magic"}, "engine"),
         ({"labels": None}, "labels"),

@@ -66,7 +66,11 @@ def raw_table(rows: Sequence[Row]) -> pl.DataFrame:
 @pytest.fixture
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def run(
-        rows: Sequence[Row] | pl.DataFrame, labels: dict[str, str] | None = None, given: str = "", **recipe: Any
+        rows: Sequence[Row] | pl.DataFrame,
+        labels: dict[str, str] | None = None,
+        given: str = "",
+        separator: str | None = None,
+        **recipe: Any,
     ) -> Outcome:
         folder = tmp_path_factory.mktemp("preprocess")
         for name in ("raw/rows", "rows", "quarantine"):
@@ -77,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         facts, away = preprocess(
             folder / "raw",
             PreprocessRecipe(**recipe),
-            DataRecipe.model_validate(files | {"labels": labels}),
+            DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator}),
             folder / "rows",
             folder / "quarantine",
             lambda line: None,

@@ -6,6 +6,7 @@ import pandera.errors
 import polars as pl
 import pytest
 
+from schemas.recipe import Task
 from schemas.rows import clean_rows
 
 
@@ -47,3 +48,37 @@ def test_other_columns_and_types_are_refused() -> None:
     for frame in (clean(more=[1] * 6), clean().cast({"label": pl.Int64}), clean().drop("split")):
         with pytest.raises(pandera.errors.SchemaErrors):
             clean_rows(["a", "b"]).validate(frame, lazy=True)
+
+
+def several(**changes: list[Any]) -> pl.DataFrame:
+    labels = {"label": [[0, 1], [], [0], [1], [1], [0, 1]]}
+    return clean().with_columns(pl.Series("label", (labels | changes)["label"], dtype=pl.List(pl.Int32)))
+
+
+def test_rows_with_several_classes_pass() -> None:
+    clean_rows(["a", "b"], "multilabel").validate(several(), lazy=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "check"),
+    [
+        ([[0, 1], [], [0], [2], [1], [0, 1]], "each label is a class"),
+        ([[0, 1], [], [0], [-1], [1], [0, 1]], "each label is a class"),
+        ([[0, 1], [], [0], [1, None], [1], [0, 1]], "each label is a class"),
+        ([[1, 0], [], [0], [1], [1], [0, 1]], "labels are distinct and ascend"),
+        ([[0, 1, 1], [], [0], [1], [1], [0, 1]], "labels are distinct and ascend"),
+        ([[0, 1], None, [0], [1], [1], [0, 1]], "not_nullable"),
+        ([[0, 1], [], [0], [], [1], [0, 1]], "each split has rows of each class"),
+    ],
+)
+def test_each_breach_of_several_classes_is_found(labels: list[Any], check: str) -> None:
+    with pytest.raises(pandera.errors.SchemaErrors) as caught:
+        clean_rows(["a", "b"], "multilabel").validate(several(label=labels), lazy=True)
+    assert any(check in str(found) for found in caught.value.failure_cases["check"])
+
+
+def test_each_task_has_its_own_type_of_label() -> None:
+    mixed_up: list[tuple[pl.DataFrame, Task]] = [(several(), "multiclass"), (clean(), "multilabel")]
+    for frame, task in mixed_up:
+        with pytest.raises(pandera.errors.SchemaErrors):
+            clean_rows(["a", "b"], task).validate(frame, lazy=True)

@@ -10,7 +10,7 @@ import pytest
 from schemas.handoff import ModelFacts, ReleaseFacts
 from schemas.recipe import Recipe
 
-RECIPE = Recipe.model_validate({"name": "tiny", "train": {"max_length": 24}, "data": {"source": "/home/me/rows.csv"}})
+RECIPE = {"name": "tiny", "train": {"max_length": 24}, "data": {"source": "/home/me/rows.csv"}}
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,14 @@ class Inputs:
     rows: Path
     evaluation: Path
     facts: ModelFacts
+    recipe: Recipe
 
     def build(self, folder: Path) -> "Built":
         from tasks.publish.release import build_release
 
         lines: list[str] = []
         artifacts = (self.classifier, self.rows, self.evaluation)
-        facts = build_release(self.model, self.facts, *artifacts, RECIPE, folder, lines.append)
+        facts = build_release(self.model, self.facts, *artifacts, self.recipe, folder, lines.append)
         return Built(folder, facts, lines, self)
 
 
@@ -56,8 +57,11 @@ def inputs(tiny: Path, kind: str) -> Inputs:
     facts = ModelFacts.model_validate(
         {"interface": interface, "width": 16, "layers": 2, "parameters": 12_345, "trainable": True}
     )
-    model, classifier, evaluation = (tiny / kind / name for name in ("model", "classifier", "evaluation"))
-    return Inputs(model, classifier, tiny / "rows", evaluation, facts)
+    model, classifier, rows, evaluation = (tiny / kind / name for name in ("model", "classifier", "rows", "evaluation"))
+    if kind == "multilabel":
+        recipe = Recipe.model_validate(RECIPE | {"train": {"max_length": 24, "task": "multilabel"}})
+        return Inputs(tiny / "feature_extraction" / "model", classifier, rows, evaluation, facts, recipe)
+    return Inputs(model, classifier, tiny / "rows", evaluation, facts, Recipe.model_validate(RECIPE))
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +72,8 @@ def fine_tuned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="session")
 def text_embedding(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return inputs(tiny, "text_embedding").build(tmp_path_factory.mktemp("text_embedding"))
+
+
+@pytest.fixture(scope="session")
+def multilabel(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return inputs(tiny, "multilabel").build(tmp_path_factory.mktemp("multilabel"))

@@ -50,7 +50,9 @@ def card(**train: object) -> str:
     recipe = Recipe.model_validate({"name": "answers", "data": {"source": "rows.csv"}, "train": train})
     facts = ModelFacts(interface="bert_encoder", width=384, layers=6, parameters=22_713_216, trainable=True)
     counts: dict[Split, list[int]] = {"train": [3000, 6000], "validation": [300, 600], "test": [400, 800]}
-    return model_card(CardFacts(recipe, facts, "onnx", ["yes", "no | never"], 128, main_figures(EVALUATION), counts))
+    sizes = {split: sum(rows) for split, rows in counts.items()}
+    figures = main_figures(EVALUATION)
+    return model_card(CardFacts(recipe, facts, "onnx", ["yes", "no | never"], 128, figures, counts, sizes))
 
 
 def test_a_card_tells_what_the_model_is_and_how_good_it_is() -> None:

@@ -1,5 +1,6 @@
 """The proof turns away every file that answers otherwise than was evaluated."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(folder: Path) -> Evaluated:
     probabilities = Classifier.from_folder(folder).probabilities(TEXTS)
-    return Evaluated(TEXTS, probabilities.argmax(axis=1).astype(np.int32), probabilities)
+    return Evaluated.of(TEXTS, probabilities, "multiclass")
 
 
 def test_equal_answers_are_a_proof(folder: Path, evaluated: Evaluated) -> None:
@@ -57,19 +58,49 @@ def test_a_probability_that_is_off_is_turned_away_though_no_label_differs(folder
     shifted = evaluated.probabilities.copy()
     shifted[3] += [-0.002, 0, 0.002]
     with pytest.raises(ExportFailed, match=r"1 of 6 test texts(.|\n)*chair"):
-        prove(folder, "onnx", LABELS, Evaluated(TEXTS, evaluated.predicted, shifted), lambda line: None, 60)
+        prove(folder, "onnx", LABELS, replace(evaluated, probabilities=shifted), lambda line: None, 60)
 
 
 def test_only_ties_may_go_the_other_way(tmp_path: Path) -> None:
     # Every answer is a third for each class, so that the first class is predicted.
     folder = write_handmade_release(tmp_path, np.zeros((4 + len(WORDS), 3), np.float32))
-    tied = Evaluated(["fine"], np.array([2], np.int32), np.array([[0.33334, 0.33330, 0.33336]], np.float32))
+    tied = Evaluated.of(["fine"], np.array([[0.33334, 0.33330, 0.33336]], np.float32), "multiclass")
     lines: list[str] = []
     assert prove(folder, "onnx", LABELS, tied, lines.append, 60).ties == 1
     assert "1 of them between tied classes" in lines[0]
-    not_tied = Evaluated(["fine"], np.array([2], np.int32), np.array([[0.3332, 0.3332, 0.3336]], np.float32))
+    not_tied = Evaluated.of(["fine"], np.array([[0.3332, 0.3332, 0.3336]], np.float32), "multiclass")
     with pytest.raises(ExportFailed, match="1 of 1 test texts"):
         prove(folder, "onnx", LABELS, not_tied, lines.append, 60)
+
+
+def test_of_several_classes_each_decision_is_proven(tmp_path: Path) -> None:
+    folder = write_handmade_release(tmp_path / "made", task="multilabel")
+    probabilities = Classifier.from_folder(folder).probabilities(TEXTS)
+    evaluated = Evaluated.of(TEXTS, probabilities, "multilabel")
+    assert prove(folder, "onnx", LABELS, evaluated, lambda line: None, 60).ties == 0
+    # Every probability is 0.5, so that each class is predicted.
+    even = write_handmade_release(tmp_path / "even", np.zeros((4 + len(WORDS), 3), np.float32), "multilabel")
+    tied = Evaluated.of(["fine"], np.array([[0.5, 0.49995, 0.50005]], np.float32), "multilabel")
+    assert prove(even, "onnx", LABELS, tied, lambda line: None, 60).ties == 1
+    decided = Evaluated.of(["fine"], np.array([[0.5, 0.4995, 0.5]], np.float32), "multilabel")
+    with pytest.raises(ExportFailed, match="1 of 1 test texts") as caught:
+        prove(even, "onnx", LABELS, decided, lambda line: None, 60)
+    told = "good 0.5000, neither 0.5000  good 0.5000, bad 0.5000, neither 0.5000"
+    assert told in " ".join(caught.value.what.split("\n")[-1].split()).replace(
+        "neither 0.5000 good", "neither 0.5000  good"
+    )
+
+
+def test_logits_of_several_classes_become_a_sigmoid_each(tmp_path: Path) -> None:
+    keys = pl.Series("key", [b"a" * 16, b"b" * 16], dtype=pl.Binary)
+    pl.DataFrame([keys, pl.Series("text", ["a", "b"])]).write_parquet(tmp_path / "test.parquet")
+    (tmp_path / "answers").mkdir()
+    logits = pl.Series("logits", [[0.0, -1e-3, 2.0], [-400.0, 400.0, -0.5]])
+    pl.DataFrame([keys, logits]).write_parquet(tmp_path / "answers" / "test.parquet")
+    evaluated = read_evaluated(tmp_path, tmp_path, "multilabel")
+    np.testing.assert_allclose(evaluated.probabilities, [[0.5, 0.49975, 0.880797], [0, 1, 0.377541]], atol=1e-6)
+    assert evaluated.chosen.tolist() == [[True, False, True], [False, True, False]]
+    assert evaluated.tied.tolist() == [[True, False, False], [False, False, False]]
 
 
 def test_probabilities_that_are_no_numbers_are_turned_away(tmp_path: Path, evaluated: Evaluated) -> None:
@@ -113,10 +144,11 @@ def test_answers_are_joined_to_their_texts_by_key(tmp_path: Path) -> None:
     answers = pl.DataFrame({"key": keys[::-1], "logits": logits})
     (tmp_path / "answers").mkdir()
     answers.write_parquet(tmp_path / "answers" / "test.parquet")
-    evaluated = read_evaluated(tmp_path, tmp_path)
+    evaluated = read_evaluated(tmp_path, tmp_path, "multiclass")
     assert evaluated.texts == ["a", "b", "c"]
-    assert evaluated.predicted.tolist() == [0, 1, 0]
+    assert evaluated.chosen.tolist() == [[True, False], [False, True], [True, False]]
+    assert not evaluated.tied.any()
     np.testing.assert_allclose(evaluated.probabilities, [[0.7, 0.3], [0.2, 0.8], [0.9, 0.1]], rtol=1e-4)
     answers.head(2).write_parquet(tmp_path / "answers" / "test.parquet")
     with pytest.raises(CorruptArtifact, match="of 3 test rows, 2 are among the 2"):
-        read_evaluated(tmp_path, tmp_path)
+        read_evaluated(tmp_path, tmp_path, "multiclass")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from hubtune.inference import Classifier
 from schemas.recipe import Recipe
@@ -34,9 +34,8 @@ texts = json.load(sys.stdin)
 signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 def answer(texts):
     outputs = signature(text=tf.constant(texts, tf.string, [len(texts)]))
-    assert sorted(outputs) == ["label", "probabilities"]
-    return {"label": [label.decode() for label in outputs["label"].numpy()],
-            "probabilities": outputs["probabilities"].numpy().tolist()}
+    arrays = {name: value.numpy() for name, value in outputs.items()}
+    return {name: (array.astype(str) if array.dtype == object else array).tolist() for name, array in arrays.items()}
 print(json.dumps([answer(texts), answer(texts[:1]), answer([])]))
 """
 
@@ -97,7 +96,7 @@ def test_the_published_model_answers_as_was_evaluated(fine_tuned: Built) -> None
     evaluated = softmax(np.array(logits), axis=1)
     classifier = Classifier.from_folder(fine_tuned.folder)
     answers = classifier.predict(texts)
-    assert [LABELS.index(answer.label) for answer in answers] == evaluated.argmax(axis=1).tolist()
+    assert [answer.label for answer in answers] == [LABELS[best] for best in evaluated.argmax(axis=1)]
     np.testing.assert_allclose(classifier.probabilities(texts), evaluated, atol=1e-5)
 
 
@@ -110,6 +109,7 @@ def test_both_engines_agree_on_awkward_texts(fine_tuned: Built, tmp_path: Path) 
             (served / name).write_bytes(content)
     texts = [*AWKWARD_TEXTS.values(), "[CLS] typed [SEP] by [PAD] hand [MASK]", "", "why " * 5000]
     together, alone, nothing = in_plain_tensorflow(served, texts)
+    assert sorted(together) == ["label", "probabilities"]
     classifier = Classifier.from_folder(fine_tuned.folder)
     assert [answer.label for answer in classifier.predict(texts)] == together["label"]
     np.testing.assert_allclose(classifier.probabilities(texts), together["probabilities"], atol=1e-5)
@@ -140,3 +140,38 @@ def test_a_text_embedding_is_published_as_a_saved_model_alone(text_embedding: Bu
     assert not (text_embedding.folder / "tokenizer").exists()
     assert any("LookupTableFindV2, StringSplitV2" in line for line in text_embedding.lines)
     assert 'pip install "tensorflow' in (text_embedding.folder / "README.md").read_text()
+
+
+def test_of_several_classes_each_has_the_probability_that_was_evaluated(multilabel: Built) -> None:
+    texts = pl.read_parquet(multilabel.inputs.rows / "test.parquet")["text"].to_list()
+    logits = pl.read_parquet(multilabel.inputs.classifier / "answers" / "test.parquet")["logits"].to_list()
+    evaluated = expit(np.array(logits))
+    expected = [[LABELS[index] for index in np.flatnonzero(row >= 0.5)] for row in evaluated]
+    assert {len(labels) for labels in expected} == {0, 1, 2, 3}
+    classifier = Classifier.from_folder(multilabel.folder)
+    assert classifier.task == "multilabel"
+    np.testing.assert_allclose(classifier.probabilities(texts), evaluated, atol=1e-5)
+    assert [answer.labels for answer in classifier.predict(texts)] == expected
+    (served, _, nothing) = in_plain_tensorflow(multilabel.folder, texts)
+    assert sorted(served) == ["labels", "probabilities"]
+    np.testing.assert_allclose(served["probabilities"], evaluated, atol=1e-5)
+    assert [[name for name in names if name] for names in served["labels"]] == expected
+    assert served["labels"][0] == [name if name in expected[0] else "" for name in LABELS]
+    assert nothing == {"labels": [], "probabilities": []}
+
+
+def test_a_release_says_that_a_text_may_have_several_classes(multilabel: Built) -> None:
+    description = json.loads((multilabel.folder / "classifier.json").read_text())
+    assert (description["format"], description["task"]) == (2, "multilabel")
+    metrics = json.loads((multilabel.folder / "metrics.json").read_text())
+    assert metrics["proof"] == {"saved_model": {"rows": 45, "ties": 0}, "onnx": {"rows": 45, "ties": 0}}
+    assert [threshold["positive_class"] for threshold in metrics["thresholds"]] == LABELS
+    assert metrics["evaluation"]["test"]["hamming_loss"] > 0
+    card = (multilabel.folder / "README.md").read_text()
+    test = metrics["evaluation"]["test"]
+    counts = test["per_class"]["sincere"]
+    assert "A text may belong to several of them, or to none." in card
+    assert "sigmoid of the head's logits" in card
+    assert "| test | 22 | 15 | 29 | 45 |" in card
+    assert f"| sincere | {counts['tp']} | {counts['fp']} | {counts['fn']} | {counts['tn']} |" in card
+    assert "Confusion matrix" not in card

@@ -1,8 +1,8 @@
 """Makes small but real inputs of block 5: `python -m tests.publish.tiny_models FOLDER`.
 
-For each kind the folders of a `model`, a `classifier` and an `evaluation` artifact, and one `rows` folder for all. What
-the classifier answers is computed here without the code under test: every text padded to the full length, and the head
-in NumPy.
+For each kind the folders of a `model`, a `classifier` and an `evaluation` artifact, and one `rows` folder for all; of
+`multilabel`, which shares the model of `feature_extraction`, the `rows` are its own. What the classifier answers is
+computed here without the code under test: every text padded to the full length, and the head in NumPy.
 """
 
 import json
@@ -19,11 +19,12 @@ from safetensors.numpy import save_file
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
-from schemas.recipe import EvaluateRecipe
+from schemas.recipe import EvaluateRecipe, Task
 from tasks.evaluate.evaluate import evaluate
 from tests.inference.awkward_texts import AWKWARD_TEXTS
 
 LABELS = ["sincere", "insincere", "neither | nor"]
+SETS = [[0], [1, 2], [], [0, 1, 2], [2], [0, 2]]
 WIDTH, MAX_LENGTH = 16, 24
 TOPICS = ["plants", "taxes", "the moon", "old maps", "bread", "rivers", "my cousin's cat", "glaciers", "violins"]
 FORMS = [
@@ -38,29 +39,40 @@ TEXTS = [form.format(*[topic] * form.count("{}")) for form in FORMS for topic in
 
 def main(folder: Path) -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    rows = folder / "rows"
-    rows.mkdir(parents=True)
     texts = [normalise(text) for text in TEXTS]
     keys = [number.to_bytes(16, "big") for number in range(len(texts))]
-    labels = [number % len(LABELS) for number in range(len(texts))]
-    table = pl.DataFrame(
-        {"key": keys, "text": texts, "label": labels}, {"key": pl.Binary, "text": pl.String, "label": pl.Int32}
-    )
-    for split in ("train", "validation", "test"):
-        table.write_parquet(rows / f"{split}.parquet")
-    (rows / "labels.json").write_text(json.dumps(LABELS))
+    labels: list[Any] = [number % len(LABELS) for number in range(len(texts))]
+    table = _rows(folder / "rows", keys, texts, pl.Series(labels, dtype=pl.Int32))
+    sets: list[Any] = [SETS[number % len(SETS)] for number in range(len(texts))]
+    several = _rows(folder / "multilabel" / "rows", keys, texts, pl.Series(sets, dtype=pl.List(pl.Int32)))
 
     generator = np.random.default_rng(7)
     for kind in ("fine_tuning", "feature_extraction", "no_onnx_counterpart"):
         vectors, description = _bert(folder / kind / "model", folder / kind / "classifier", kind, texts, generator)
         _classifier(folder / kind / "classifier", description, vectors, table, generator)
+        if kind == "feature_extraction":
+            shared = vectors, description
     model, classifier = folder / "text_embedding" / "model", folder / "text_embedding" / "classifier"
     vectors, description = _text_embedding(model, classifier, texts, generator)
     _classifier(classifier, description, vectors, table, generator)
+    vectors, description = shared
+    _classifier(folder / "multilabel" / "classifier", description, vectors, several, generator)
     for classifier in folder.glob("*/classifier"):
         evaluation = classifier.with_name("evaluation")
         evaluation.mkdir()
-        evaluate(rows, classifier, EvaluateRecipe(), "macro_f1", evaluation, print)
+        task: Task = "multilabel" if classifier.parent.name == "multilabel" else "multiclass"
+        rows = classifier.with_name("rows") if task == "multilabel" else folder / "rows"
+        evaluate(rows, classifier, EvaluateRecipe(), "macro_f1", evaluation, print, task)
+
+
+def _rows(folder: Path, keys: list[bytes], texts: list[str], labels: pl.Series) -> pl.DataFrame:
+    folder.mkdir(parents=True)
+    columns = {"key": pl.Series(keys, dtype=pl.Binary), "text": pl.Series(texts, dtype=pl.String), "label": labels}
+    table = pl.DataFrame(columns)
+    for split in ("train", "validation", "test"):
+        table.write_parquet(folder / f"{split}.parquet")
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    return table
 
 
 def _bert(
@@ -188,6 +200,7 @@ def _classifier(
     mode = "fine_tuning" if description["variables"] else "feature_extraction"
     description |= {"mode": mode, "labels": LABELS, "hidden": hidden, "activation": "relu"}
     description |= {"layers": None, "max_length": MAX_LENGTH}
+    description |= {"task": "multilabel" if rows["label"].dtype == pl.List else "multiclass"}
     (folder / "classifier.json").write_text(json.dumps(description))
 
 

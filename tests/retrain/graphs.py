@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.feature_extraction import new_head
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.small_inputs import EVEN, LABELS, recipe
@@ -17,7 +17,7 @@ def traced_step(encoder: Encoder, groups: Sequence[Sequence[Any]]) -> Any:
 
     head = new_head(encoder.width, len(LABELS), recipe(mode="fine_tuning"), drop_input=True)
     variables = [*(variable for group in groups for variable in group), *head.variables]
-    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), Loss(EVEN))
+    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), SoftmaxCrossEntropy(EVEN))
     lane = (encoder.signature, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64))
     number = tf.TensorSpec([])
     traced = tf.function(step.whole, input_signature=[[lane], number, number], autograph=False)

@@ -17,7 +17,7 @@ from tasks.retrain.examples import Inputs, read_examples
 from tasks.retrain.fine_tuning import fine_tune
 from tasks.retrain.fit import Keeper, TrainingState
 from tasks.retrain.head import Head
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.plan import make_plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
@@ -101,7 +101,7 @@ def tune(
         (train.inputs, train.labels),
         (validation.inputs, validation.labels),
         len(LABELS),
-        Loss(EVEN),
+        SoftmaxCrossEntropy(EVEN),
         wanted,
         keeper,
         lines.append,

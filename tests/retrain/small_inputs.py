@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ WORDS = {
     "food": ["bread", "soup", "cheese", "noodles", "apples", "salad"],
     "music": ["violin", "drums", "opera", "songs", "piano", "jazz"],
 }
+NEUTRAL = ["nothing", "silence", "numbers", "tables", "chairs", "stones", "letters", "paper", "glass"]
 FRAMES = [
     "{a} and {b}",
     "there was {a} again",
@@ -51,16 +53,32 @@ def topics() -> list[tuple[str, int]]:
     return list(rows.items())
 
 
-def write_rows(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: list[str]) -> Path:
+def mixed_topics() -> list[tuple[str, list[int]]]:
+    """Every frame with every ordered pair of words of any class or none; a text has the classes of its words."""
+    words = {word: [label] for label, name in enumerate(LABELS) for word in WORDS[name]}
+    words |= {word: [] for word in NEUTRAL}
+    rows: dict[str, list[int]] = {}
+    for frame, (a, b) in itertools.product(FRAMES, itertools.permutations(words, 2)):
+        there = {"a": a, "b": b}
+        text = frame.format(**there)
+        labels = {label for slot, word in there.items() if f"{{{slot}}}" in frame for label in words[word]}
+        rows.setdefault(text, sorted(labels))
+    return list(rows.items())
+
+
+def write_rows(
+    folder: Path, splits: Mapping[str, Sequence[tuple[str, int] | tuple[str, list[int]]]], labels: list[str]
+) -> Path:
     """A `rows` artifact's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
+        several = any(isinstance(label, list) for _, label in rows)
         table = {
             "key": [hashlib.blake2b(text.encode(), digest_size=16).digest() for text, _ in rows],
             "text": [text for text, _ in rows],
             "label": [label for _, label in rows],
         }
-        schema = {"key": pl.Binary, "text": pl.String, "label": pl.Int32}
+        schema = {"key": pl.Binary, "text": pl.String, "label": pl.List(pl.Int32) if several else pl.Int32}
         pl.DataFrame(table, schema=schema).write_parquet(folder / f"{split}.parquet")
     (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
     return folder
@@ -68,7 +86,15 @@ def write_rows(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: l
 
 def write_topics(folder: Path, train: int = 240) -> Path:
     """The topics, split at random."""
-    rows = topics()
+    return _write_split(folder, topics(), train)
+
+
+def write_mixed_topics(folder: Path, train: int = 600) -> Path:
+    """Some of the mixed topics, split at random."""
+    return _write_split(folder, mixed_topics(), train)
+
+
+def _write_split(folder: Path, rows: Sequence[tuple[str, int] | tuple[str, list[int]]], train: int) -> Path:
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = [rows[position] for position in order]
     splits = {"train": shuffled[:train], "validation": shuffled[train : train + 60], "test": shuffled[-60:]}

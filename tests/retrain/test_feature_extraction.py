@@ -13,13 +13,13 @@ from hubtune.errors import TrainingFailed
 from tasks.retrain.class_weights import class_weights
 from tasks.retrain.feature_extraction import Embedded, train_head
 from tasks.retrain.fit import best_epoch
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.validation import validate
 from tests.retrain.small_inputs import recipe
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
-EVEN = Loss(np.ones(2, np.float32))
+EVEN = SoftmaxCrossEntropy(np.ones(2, np.float32))
 
 
 def two_clouds(rows: int, share: float, seed: int, width: int = 8) -> Embedded:
@@ -64,7 +64,7 @@ def test_class_weights_bring_the_rare_class_back() -> None:
     def recall(wanted: object) -> float:
         settings = recipe(class_weights=wanted, hidden=[16], epochs=6)
         weights = class_weights(settings.class_weights, ["a", "b"], train.labels)
-        head, _ = train_head(train, validation, 2, Loss(weights), settings, None, print)
+        head, _ = train_head(train, validation, 2, SoftmaxCrossEntropy(weights), settings, None, print)
         predicted = head.logits(validation.vectors).numpy().argmax(axis=1)
         return float((predicted[validation.labels == 1] == 1).mean())
 
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_step_and_rate() -> None:
     start_tensorflow()
     train, validation = two_clouds(200, 0.5, 1), two_clouds(100, 0.5, 2)
     train.labels[:199], train.labels[199:] = 0, 1
-    loss = Loss(np.array([1, np.inf], np.float32))
+    loss = SoftmaxCrossEntropy(np.array([1, np.inf], np.float32))
     with pytest.raises(TrainingFailed, match=r"training loss is (nan|inf) at step \d, in epoch 1, where") as failed:
         train_head(train, validation, 2, loss, recipe(), None, print)
     assert "learning rate is 0.00" in failed.value.what
@@ -132,7 +132,7 @@ def test_it_learns_real_questions_from_word_vectors() -> None:
         table = pl.read_csv(SHARED / "data" / "trec6" / f"{split}.csv")
         return Embedded(module(tf.constant(table["text"].to_list())).numpy(), table["label"].cast(pl.Int32).to_numpy())
 
-    loss = Loss(np.ones(6, np.float32))
+    loss = SoftmaxCrossEntropy(np.ones(6, np.float32))
     head, _ = train_head(embedded("train"), embedded("validation"), 6, loss, recipe(), None, lambda line: None)
     test = embedded("test")
     found = validate(head.logits(test.vectors).numpy(), test.labels)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy, make_loss
 from tasks.retrain.tensorflow_setup import start_tensorflow
+from tests.retrain.small_inputs import recipe
 
 WEIGHTS = np.array([0.5, 1.0, 3.0], np.float32)
 ROWS = st.lists(
@@ -32,7 +33,7 @@ def by_hand(logits: NDArray[np.float64], truth: list[int], smoothing: float, gam
 def test_values(rows: list[tuple[list[float], int]], smoothing: float, gamma: float) -> None:
     tf = start_tensorflow()
     logits, truth = np.array([row for row, _ in rows]), [label for _, label in rows]
-    loss = Loss(WEIGHTS, smoothing, gamma)
+    loss = SoftmaxCrossEntropy(WEIGHTS, smoothing, gamma)
     found = loss.sum(tf.constant(logits, tf.float32), tf.constant(truth, tf.int32)).numpy()
     assert found == pytest.approx(by_hand(logits, truth, smoothing, gamma), rel=1e-4, abs=1e-5)
 
@@ -40,7 +41,11 @@ def test_values(rows: list[tuple[list[float], int]], smoothing: float, gamma: fl
 def test_rows_of_padding_do_not_count() -> None:
     tf = start_tensorflow()
     logits = tf.constant([[1.0, 2.0, 0.0], [9.0, 9.0, -9.0]])
-    for loss in (Loss(WEIGHTS), Loss(WEIGHTS, 0.1), Loss(WEIGHTS, 0.0, 2.0)):
+    for loss in (
+        SoftmaxCrossEntropy(WEIGHTS),
+        SoftmaxCrossEntropy(WEIGHTS, 0.1),
+        SoftmaxCrossEntropy(WEIGHTS, 0.0, 2.0),
+    ):
         alone = loss.sum(logits[:1], tf.constant([2])).numpy()
         assert loss.sum(logits, tf.constant([2, -1])).numpy() == pytest.approx(alone, rel=1e-6)
 
@@ -52,7 +57,7 @@ def test_slopes_are_finite_where_the_classifier_is_certain(smoothing: float, gam
     logits = tf.constant([[500.0, -500.0, 0.0], [-500.0, 500.0, 0.0], [0.0, 0.0, 0.0]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        value = Loss(WEIGHTS, smoothing, gamma).sum(logits, tf.constant([0, 0, 0]))
+        value = SoftmaxCrossEntropy(WEIGHTS, smoothing, gamma).sum(logits, tf.constant([0, 0, 0]))
     assert np.isfinite(value.numpy())
     assert np.isfinite(tape.gradient(value, logits).numpy()).all()
 
@@ -63,9 +68,69 @@ def test_focal_loss_counts_what_is_classified_well_less() -> None:
 
     def share_of_the_easy_one(gamma: float) -> float:
         easy, hard = (
-            Loss(np.ones(3, np.float32), 0.0, gamma).sum(logits[row : row + 1], tf.constant([0])).numpy()
+            SoftmaxCrossEntropy(np.ones(3, np.float32), 0.0, gamma).sum(logits[row : row + 1], tf.constant([0])).numpy()
             for row in (0, 1)
         )
         return float(easy / (easy + hard))
 
     assert share_of_the_easy_one(2.0) < 0.1 * share_of_the_easy_one(0.0)
+
+
+SEVERAL = st.lists(
+    st.tuples(
+        st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.lists(st.sampled_from([0, 1]), min_size=3, max_size=3)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def of_each_class_by_hand(
+    logits: NDArray[np.float64], truth: NDArray[np.float64], smoothing: float, gamma: float
+) -> float:
+    """The mean over the classes of each row, summed over the rows."""
+    total = 0.0
+    for row, has in zip(logits, truth, strict=True):
+        for logit, wanted, weight in zip(row, has, WEIGHTS, strict=True):
+            share = 1 / (1 + math.exp(-logit))
+            target = wanted * (1 - smoothing) + smoothing / 2
+            entropy = -(weight * target * math.log(share) + (1 - target) * math.log(1 - share))
+            total += entropy * (1 - (share if wanted else 1 - share)) ** gamma / 3
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEVERAL, st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_values_of_several_classes(rows: list[tuple[list[float], list[int]]], smoothing: float, gamma: float) -> None:
+    tf = start_tensorflow()
+    logits, truth = np.array([row for row, _ in rows]), np.array([has for _, has in rows], np.float64)
+    loss = SigmoidCrossEntropy(WEIGHTS, smoothing, gamma)
+    found = loss.sum(tf.constant(logits, tf.float32), tf.constant(truth, tf.float32)).numpy()
+    assert found == pytest.approx(of_each_class_by_hand(logits, truth, smoothing, gamma), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
+def test_of_several_classes_padding_does_not_count_and_certainty_has_a_slope(gamma: float) -> None:
+    tf = start_tensorflow()
+    logits = tf.constant([[500.0, -500.0, 0.0], [-500.0, 500.0, 3.0], [9.0, 9.0, -9.0]])
+    truth = tf.constant([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [-1.0, -1.0, -1.0]])
+    loss = SigmoidCrossEntropy(WEIGHTS, 0.0, gamma)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss.sum(logits, truth)
+    assert value.numpy() == pytest.approx(loss.sum(logits[:2], truth[:2]).numpy(), rel=1e-6)
+    slopes = tape.gradient(value, logits).numpy()
+    assert np.isfinite(slopes).all()
+    assert (slopes[2] == 0).all()
+    assert slopes[1, 0] < 0 < slopes[1, 1]
+
+
+def test_the_task_decides_which_loss_it_is() -> None:
+    one = make_loss(recipe(label_smoothing=0.1, focal_gamma=2), ["a", "b"], np.array([0, 1, 1], np.int32))
+    assert isinstance(one, SoftmaxCrossEntropy)
+    settings = recipe(task="multilabel", class_weights="balanced", label_smoothing=0.1, focal_gamma=2)
+    several = make_loss(settings, ["a", "b"], np.array([[0, 1], [1, 1], [0, 0]], np.float32))
+    assert isinstance(several, SigmoidCrossEntropy)
+    np.testing.assert_allclose(several.positive_weight, [2, 0.5])
+    for loss in (one, several):
+        assert (loss.label_smoothing, loss.focal_gamma) == (0.1, 2)

@@ -12,7 +12,7 @@ from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.layered_encoder import LayeredEncoder
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.precision import LossScale, Precision, choose_precision
@@ -30,7 +30,7 @@ def new_step(model: Path, precision: Precision) -> tuple[TrainingStep, AdamW, An
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
     optimizer = AdamW(variables, 0.01, loss_scale=LossScale() if precision == "float16" else None)
-    return TrainingStep(encoder, head, variables, optimizer, Loss(EVEN)), optimizer, encoder
+    return TrainingStep(encoder, head, variables, optimizer, SoftmaxCrossEntropy(EVEN)), optimizer, encoder
 
 
 def operations(graph: Any) -> list[Any]:

@@ -18,13 +18,14 @@ from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fine_tuning import _padded
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.strategy import is_first_worker, open_strategy
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
-from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
+from tasks.retrain.truth import Truth
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -175,10 +176,15 @@ def test_a_cluster_that_cannot_be_read_is_refused(config: str, monkeypatch: pyte
         is_first_worker("auto")
 
 
-def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_model: Path, tokens: Path) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(
+    steady_model: Path, tokens: Path, several: bool
+) -> None:
     tf = start_tensorflow()
     train = read_examples(tokens, "train")
     assert isinstance(train.inputs, TokenIds)
+    labels: Truth = np.eye(len(LABELS), dtype=np.float32)[train.labels] if several else train.labels
+    loss_of = SigmoidCrossEntropy(EVEN) if several else SoftmaxCrossEntropy(EVEN)
     results = []
     for fixed in (False, True):
         settings = recipe(mode="fine_tuning", dropout=0)
@@ -186,9 +192,9 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
         head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
         variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
         optimizer = AdamW(variables, settings.weight_decay)
-        step = TrainingStep(encoder, head, variables, optimizer, Loss(np.ones(len(LABELS), np.float32)))
+        step = TrainingStep(encoder, head, variables, optimizer, loss_of)
         rows = np.arange(29)
-        features, truth = train.inputs.batch(rows), train.labels[rows]
+        features, truth = train.inputs.batch(rows), labels[rows]
         draw, scalars = np.int64(3), (np.float32(len(rows)), np.float32(1e-3))
         if not fixed:
             loss = step.take([(features, truth)], scalars[1], 3)

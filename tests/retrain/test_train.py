@@ -97,6 +97,7 @@ def test_the_files_say_all_that_is_needed_to_answer_the_same(
     settings = recipe(mode=mode, **SETTINGS[mode])
     assert (description.pop("variables") == []) is (mode == "feature_extraction")
     assert description == {
+        "task": "multiclass",
         "interface": "bert_encoder",
         "mode": mode,
         "pooling": settings.pooling,

@@ -11,7 +11,7 @@ from tasks.retrain.encoder import Encoder, load_encoder
 from tasks.retrain.examples import read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fit import TrainingState
-from tasks.retrain.loss import Loss
+from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.strategy import lanes
@@ -49,7 +49,7 @@ def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: 
         encoder = load_encoder(steady_model, FACTS, settings, Plan(0, None))
         head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
         variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
-        step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), Loss(EVEN), lanes=number)
+        step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), SoftmaxCrossEntropy(EVEN), lanes=number)
         assert step.at_once == number
         parts = [(train.inputs.batch(piece), train.labels[piece]) for piece in np.array_split(rows, number)]
         loss = step.take(parts, np.float32(1e-3), 0)
@@ -68,7 +68,7 @@ def test_each_part_drops_other_units(kind: str, tokens: Path, request: pytest.Fi
     encoder = load_encoder(request.getfixturevalue(kind), FACTS, settings, Plan(0, None))
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
-    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), Loss(EVEN))
+    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN))
     examples = read_examples(tokens, "train")
     rows = np.arange(16)
     part = (examples.inputs.batch(rows), examples.labels[rows])

@@ -27,3 +27,22 @@ def test_a_certain_mistake_has_a_large_but_finite_loss() -> None:
 def test_a_row_that_is_not_a_number_makes_a_loss_that_is_none() -> None:
     logits = np.array([[1, 0], [np.nan, 0]], np.float32)
     assert np.isnan(validate(logits, np.array([0, 1], np.int32)).loss)
+
+
+# Of class 0, one of two is found, and the one prediction is right; of class 1, both, and one prediction is wrong; class
+# 2 neither occurs nor is predicted. All rows but the first are right as a whole.
+SEVERAL = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], np.float32)
+SCORES = np.array([[-1, 2, -9], [0, 3, -9], [-2, -1, -9], [-3, 1, -8]], np.float32)
+
+
+def test_figures_where_a_row_may_have_several_classes() -> None:
+    metrics = validate(SCORES, SEVERAL)
+    assert metrics.accuracy == pytest.approx(3 / 4)
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
+    assert metrics.weighted_f1 == pytest.approx((2 * 2 / 3 + 2 * 4 / 5) / 4)
+    shares = 1 / (1 + np.exp(-SCORES.astype(np.float64)))
+    expected = -(SEVERAL * np.log(shares) + (1 - SEVERAL) * np.log(1 - shares)).mean()
+    assert metrics.loss == pytest.approx(expected, rel=1e-6)
+    certain = np.array([[500, -500]], np.float32)
+    assert validate(certain, np.array([[0, 0]], np.float32)).loss == pytest.approx(250)
+    assert np.isnan(validate(np.array([[1, np.nan]], np.float32), np.array([[1, 0]], np.float32)).loss)

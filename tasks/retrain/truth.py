@@ -1,0 +1,53 @@
+"""The truth of a split's rows: the class of each, or which of the classes each has."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Truth = npt.NDArray[np.int32 | np.float32]
+"""int32[n], the class of each row; with `multilabel` float32[n, classes], 1 for the classes of a row and 0 for the
+others. A row of padding is -1 throughout."""
+
+
+def read_truth(labels: "pl.Series", classes: int) -> Truth:
+    """The truth as training takes it.
+
+    Args:
+        labels: the `label` column of a `rows` or `tokens` artifact.
+        classes: how many there are.
+
+    Returns:
+        int32[n] of a column of integers, float32[n, classes] of a column of lists.
+    """
+    import polars as pl
+
+    if labels.dtype != pl.List:
+        return labels.to_numpy().astype(np.int32, copy=False)
+    truth = np.zeros((len(labels), classes), np.float32)
+    if classes:
+        rows = np.repeat(np.arange(len(labels)), labels.list.len().to_numpy())
+        truth[rows, labels.explode().drop_nulls().to_numpy()] = 1
+    return truth
+
+
+def label_column(truth: Truth) -> "pl.Series":
+    """The `label` column that `read_truth` reads."""
+    import polars as pl
+
+    if truth.ndim == 1:
+        return pl.Series(truth, dtype=pl.Int32)
+    return pl.Series([np.flatnonzero(row).tolist() for row in truth], dtype=pl.List(pl.Int32))
+
+
+def with_padding(truth: Truth, rows: int) -> Truth:
+    """The truth of some rows with rows of padding behind them, so that there are as many as asked for."""
+    return np.concatenate([truth, np.full((rows - len(truth), *truth.shape[1:]), -1, truth.dtype)])
+
+
+def rows_that_count(truth: Truth) -> int:
+    """How many rows are not padding."""
+    return int(((truth if truth.ndim == 1 else truth[:, 0]) >= 0).sum())
