@@ -44,8 +44,7 @@ def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = Fal
     schema = {"text": pl.String, "label": pl.String}
     texts: list[str | None] = []
     labels: list[str | None] = []
-    with open_text(path) as file:
-        records = _records(file, path)
+    with open_text(path) as file, closing(_records(file, path)) as records:
         _, header = next(records, (0, []))
         check_columns(header, text, label, str(path))
         text_at, label_at, width = header.index(text), header.index(label), len(header)

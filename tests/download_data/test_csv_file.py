@@ -46,6 +46,16 @@ def test_a_very_long_cell_is_read(path: Path) -> None:
     assert csv.field_size_limit() == usual
 
 
+def test_a_file_that_is_given_up_leaves_the_limit_as_it_was(path: Path) -> None:
+    path.write_text("text,label\na,b,0\n")
+    usual = csv.field_size_limit()
+    with pytest.raises(InvalidData) as raised:
+        values(path)
+    # The error is still held here, and with it the reader that it came from.
+    assert raised.tb is not None
+    assert csv.field_size_limit() == usual
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
