@@ -138,8 +138,8 @@ class ClassifierFacts(_Facts):
 class EvaluationFacts(_Facts):
     """How good a classifier is on the validation and the test split (kind `evaluation`).
 
-    Files: `evaluation.json` (every figure), `mistakes.parquet` (the most confident ones), `report.md`, `report.html`
-    (both with plots inside).
+    Files: `evaluation.json` (every figure), `mistakes.parquet` (the most confident ones, with multilabel single
+    decisions), `report.md`, `report.html` (both with plots inside).
     """
 
     metrics: dict[Split, Metrics]
@@ -154,8 +154,9 @@ class TensorBoardFacts(_Facts):
 class ReleaseFacts(_Facts):
     """A classifier in the form in which it is published (kind `release`).
 
-    Files: `saved_model.pb`, `variables/`, `assets/` (text in, label and probabilities out); `model.onnx` and
-    `tokenizer/` (absent where ONNX cannot express the model); `classifier.json` (what `hubtune.inference` needs: task,
+    Files: `saved_model.pb`, `variables/`, `assets/` (text in; `probabilities` and `label` out, or with multilabel
+    `labels`: for each class its name, or "" where it is not predicted); `model.onnx` and `tokenizer/` (absent where
+    ONNX cannot express the model); `classifier.json` (what `hubtune.inference` needs: task,
     labels, engine, maximal length); `recipe.yaml`, `metrics.json`, `README.md` (the model card).
     """
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hubtune.inference.classifier import DECISION
 from schemas.recipe import Task
 
 
@@ -111,5 +112,5 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def decide_each(logits: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The classes that a text is said to belong to, bool[n, classes]: those with a probability of at least 0.5."""
-    return np.asarray(sigmoid(logits) >= 0.5)
+    """The classes that a text is said to belong to, bool[n, classes]: those whose probability is at least 0.5."""
+    return np.asarray(sigmoid(logits) >= DECISION)

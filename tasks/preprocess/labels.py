@@ -41,15 +41,16 @@ def read_labels(labels: pl.Series, classes: Mapping[str, str] | None, separator:
 def split_labels(value: str, separator: str) -> list[str | None]:
     """The labels of one row.
 
-    A JSON array of strings is a list already: that is how the lists of a source lie in a `raw` artifact. Any other
-    value is cut at the separators. Spaces around a label are no part of it, an empty one is none, and each counts once.
+    A JSON array is a list already: that is how the lists of a source lie in a `raw` artifact. Other brackets (a list as
+    Python prints it) are no label: cut at the separators, they would give classes such as "['sport'". Any other value
+    is cut at the separators. Spaces around a label are no part of it, an empty one is none, and each counts once.
 
     Args:
         value: what stands in the label column.
         separator: what stands between two labels.
 
     Returns:
-        The labels in the order in which they came; None for a null in a list.
+        The labels in the order in which they came; None for what is no label.
     """
     listed = _listed(value)
     labels = value.split(separator) if listed is None else listed
@@ -102,13 +103,12 @@ def _is_known(label: str | None, classes: Mapping[str, str] | None) -> TypeGuard
 
 
 def _listed(value: str) -> list[str | None] | None:
-    if not value.startswith("["):
+    if not (value.startswith("[") and value.endswith("]")):
         return None
     try:
         labels = json.loads(value)
         # Escapes may stand for halves of surrogate pairs, which are no text.
         json.dumps(labels, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return None
-    is_list = isinstance(labels, list) and all(label is None or isinstance(label, str) for label in labels)
-    return labels if is_list else None
+        return [None]
+    return [str(label) if type(label) in (str, int) else None for label in labels]

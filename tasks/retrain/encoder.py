@@ -24,6 +24,9 @@ class Encoder(Protocol):
     """Of the text vectors."""
     signature: Any
     """TensorSpecs of the features: batch size and length are left open, so that one trace serves all batches."""
+    in_lanes: bool
+    """Whether parts of a batch can be computed side by side. What arrived as a SavedModel may hold look-up tables,
+    which are used by one at a time, and random ops that count how often they were asked."""
 
     @property
     def groups(self) -> Sequence[Sequence[Any]]:
@@ -112,6 +115,7 @@ class _SavedEncoder:
         self._model, self._pooling = model, pooling
         self.width = vector_width(width, pooling)
         self.groups = _groups(list(model.trainable_variables))
+        self.in_lanes = False
         ids = tf.TensorSpec([None, None], tf.int32)
         self.signature = {"input_word_ids": ids, "input_mask": ids, "input_type_ids": ids}
 
@@ -127,6 +131,7 @@ class _TextEmbedding:
         self._module, self.width = module, width
         variables = list(getattr(module, "trainable_variables", ()))
         self.groups = [variables]
+        self.in_lanes = False
         self.signature = tf.TensorSpec([None], tf.string)
 
     def text_vectors(self, features: Tensor, step: Tensor | None) -> Tensor:

@@ -20,9 +20,9 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.precision import LossScale, Precision
 from tasks.retrain.schedule import learning_rates
-from tasks.retrain.strategy import lanes, needs_static_shapes
+from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
-from tasks.retrain.training_step import TrainingStep
+from tasks.retrain.training_step import TrainingStep, lanes
 from tasks.retrain.truth import Truth, with_padding
 from tasks.retrain.validation import ValidationMetrics
 from tasks.retrain.validation import validate as compare
@@ -78,7 +78,7 @@ def fine_tune(
     scale = LossScale() if precision == "float16" else None
     shares = _rates(groups, head, recipe.layer_decay)
     optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale)
-    step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy, lanes(strategy))
+    step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy, lanes(strategy, encoder))
     pad = _fixed_size(recipe, step_taker.at_once) if needs_static_shapes(strategy) else None
     compute_logits = compile_logits(encoder, head)
     lengths = inputs.lengths
@@ -138,7 +138,9 @@ def _take_step(
 
     before, step = state.optimizer.steps, len(state.losses)
     while True:
-        pieces = np.array_split(rows, min(state.parts, len(rows)) * step_taker.at_once)
+        # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
+        wholes = np.array_split(rows, min(state.parts, len(rows)))
+        pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
         parts = [(inputs.batch(piece), truth[piece]) for piece in pieces]
         if pad is not None:
             parts = [_padded(*part, *pad) for part in parts]

@@ -41,6 +41,7 @@ class LayeredEncoder:
         self._pooling: Pooling = pooling
         self._precision = precision
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
+        self.in_lanes = True
         self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
         ids = tf.TensorSpec([None, None], tf.int32)
         self.signature = {"input_word_ids": ids, "input_mask": ids, "input_type_ids": ids}
@@ -100,6 +101,7 @@ class UpperLayers:
         import tensorflow as tf
 
         self._encoder = encoder
+        self.in_lanes = True
         self.width = encoder.width
         self.groups: list[list[Any]] = encoder.groups
         self.signature = {

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from hubtune.errors import InvalidRecipe
 from hubtune.progress import Say
-from tasks.retrain.tensorflow_setup import cores_and_lanes
 
 Wanted = Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"]
 
@@ -93,24 +92,6 @@ def _cluster() -> tuple[int, bool]:
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """Where variables are made: a copy on each device of the strategy."""
     return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-
-def lanes(strategy: Any) -> int:
-    """In how many parts each device computes a batch side by side.
-
-    On a processor, two halves of a batch on a core each were computed 1.18 times as fast as one batch whose every
-    product was divided among two cores: products of this size are too small to divide well, and what lies between
-    them is not divided at all. An accelerator divides its work by itself.
-
-    Args:
-        strategy: the devices; None: one.
-    """
-    import tensorflow as tf
-
-    if needs_static_shapes(strategy) or tf.config.list_logical_devices("GPU"):
-        return 1
-    here = 1 if strategy is None else len(strategy.extended.worker_devices)
-    return max(1, cores_and_lanes()[1] // here)
 
 
 def needs_static_shapes(strategy: Any) -> bool:

@@ -9,19 +9,22 @@ Tensor = Any
 """A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""
 
 
-# What is computed side by side in training: each lane has gradients of its own, which are then summed. Where there are
-# more cores, a lane's operations are divided among several. Measured on two cores.
-_MOST_LANES = 4
+LANES = 2
+"""In how many parts a batch is computed side by side on a processor. A constant: dropout follows from the lane, and the
+result must not depend on the number of cores. Two: each lane has gradients of its own, which are then summed."""
 
 
-def cores_and_lanes() -> tuple[int, int]:
-    """How many cores this process may use, and how many separate pieces of work it does side by side on them."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return cores, min(cores, _MOST_LANES)
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def start_tensorflow() -> Any:
+def start_tensorflow(*, in_lanes: bool = False) -> Any:
     """Import TensorFlow for training or embedding.
+
+    Args:
+        in_lanes: batches will be computed in lanes. Where there is no more than a core for each, no operation is
+            divided among cores then. It has no effect once TensorFlow has computed something.
 
     Returns:
         The module `tensorflow`, with deterministic ops switched on for this process.
@@ -32,9 +35,8 @@ def start_tensorflow() -> Any:
     # Without a GPU, TensorFlow reports as an error that it found none; with one, its errors are worth reading.
     has_gpu = Path("/dev/nvidiactl").exists()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
-    if not has_gpu:
-        cores, lanes = cores_and_lanes()
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(cores // lanes))
+    if in_lanes and not has_gpu and cores() <= LANES:
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     import tensorflow as tf
 
     # Among other things this turns a random op without a seed into an error: see seeded_model.py.

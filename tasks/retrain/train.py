@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.recipe import TrainRecipe
+from tasks.bert import ARCHITECTURE
 from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import Encoder, load_encoder, trained_groups
@@ -27,6 +28,7 @@ from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import open_strategy, scope
 from tasks.retrain.summary import summarise
 from tasks.retrain.tensorflow_setup import start_tensorflow
+from tasks.retrain.truth import require_task
 
 _WORDS = "embeddings/word_embeddings:0"
 
@@ -67,16 +69,17 @@ def train(
         Epochs, the best of them, and how many parameters there are and were trained.
 
     Raises:
-        InvalidRecipe: class weights for a class, or a layer, that does not exist.
+        InvalidRecipe: class weights for a class, or a layer, that does not exist; rows of the other task.
         InvalidData: a split has no rows.
         UnsupportedModel: the mode needs variables or layers that the model does not show.
         TrainingFailed: the loss is not a number, or memory ran out.
     """
     labels = read_labels(rows)
     examples = {split: read_examples(tokens or rows, split, len(labels)) for split in SPLITS}
+    require_task(examples["train"].labels, recipe.task)
     loss = make_loss(recipe, labels, examples["train"].labels)
     plan = make_plan(facts, recipe)
-    start_tensorflow()
+    start_tensorflow(in_lanes=recipe.mode != "feature_extraction" and (model / ARCHITECTURE).exists())
     if recipe.mode == "feature_extraction":
         trained = _train_head(facts, embeddings, examples, len(labels), loss, recipe, keeper, say)
     else:

@@ -10,7 +10,8 @@ from tasks.retrain.examples import Features
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
-from tasks.retrain.tensorflow_setup import Tensor
+from tasks.retrain.strategy import needs_static_shapes
+from tasks.retrain.tensorflow_setup import LANES, Tensor
 from tasks.retrain.truth import Truth, rows_that_count
 
 Part = tuple[Features, Truth]
@@ -32,7 +33,7 @@ class TrainingStep:
         optimizer: over these variables.
         loss: what is minimised.
         strategy: the devices; None: one.
-        lanes: how many parts of a batch each device computes side by side (`strategy.lanes`).
+        lanes: how many parts of a batch each device computes side by side (see `lanes`).
     """
 
     def __init__(
@@ -186,3 +187,21 @@ class TrainingStep:
             return tf.nest.map_structure(tf.constant, lanes[first : first + self._lanes])
 
         return self._strategy.experimental_distribute_values_from_function(value)
+
+
+def lanes(strategy: Any, encoder: Encoder) -> int:
+    """In how many parts each device computes a batch side by side.
+
+    On a processor, two halves of a batch on a core each took 0.8 times as long as one batch whose every operation was
+    divided among two cores: its products are too small to divide well, and what lies between them is hardly divided
+    at all (docs/benchmarks.md). An accelerator divides its work by itself.
+
+    Args:
+        strategy: the devices; None: one.
+        encoder: what is trained.
+    """
+    import tensorflow as tf
+
+    if not encoder.in_lanes or needs_static_shapes(strategy) or tf.config.list_logical_devices("GPU"):
+        return 1
+    return LANES

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hubtune.errors import InvalidRecipe
+from schemas.recipe import Task
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -32,6 +35,25 @@ def read_truth(labels: "pl.Series", classes: int) -> Truth:
         rows = np.repeat(np.arange(len(labels)), labels.list.len().to_numpy())
         truth[rows, labels.explode().drop_nulls().to_numpy()] = 1
     return truth
+
+
+def require_task(truth: Truth, task: Task) -> None:
+    """Refuse rows that were made for the other task.
+
+    Args:
+        truth: of some rows.
+        task: what is to be trained.
+
+    Raises:
+        InvalidRecipe: rows with one class each for `multilabel`, or the other way round.
+    """
+    found: Task = "multiclass" if truth.ndim == 1 else "multilabel"
+    if found != task:
+        raise InvalidRecipe(
+            f"train.task is {task}, and the rows were made for {found}",
+            where="train.task",
+            remedy="run preprocess with the same recipe: data.label_separator belongs to multilabel, and to it alone",
+        )
 
 
 def label_column(truth: Truth) -> "pl.Series":

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hubtune.inference.classifier import DECISION
 from tasks.retrain.truth import Truth
 
 
@@ -61,9 +62,8 @@ def _one_class(logits: npt.NDArray[np.float32], truth: Truth) -> tuple[npt.NDArr
 
 
 def _several_classes(logits: npt.NDArray[np.float32], truth: Truth) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    from scipy.special import log_expit
+    from scipy.special import expit, log_expit
 
-    # A class is predicted where its probability, the sigmoid of its logit, is at least 0.5. The probability of the
-    # contrary is the sigmoid of the opposite logit.
+    # The probability that a row has not a class is the sigmoid of the opposite logit.
     wide = logits.astype(np.float64)
-    return (logits >= 0).astype(np.int32), log_expit(np.where(truth > 0, wide, -wide))
+    return (expit(wide) >= DECISION).astype(np.int32), log_expit(np.where(truth > 0, wide, -wide))

@@ -194,7 +194,7 @@ def test_answers_that_do_not_belong_to_the_rows_are_refused(tmp_path: Path, chan
         inputs.evaluate(tmp_path / "out")
 
 
-def test_one_class_for_each_text_is_evaluated_as_before(tmp_path: Path) -> None:
+def test_one_class_for_each_text_keeps_the_form_of_its_figures(tmp_path: Path) -> None:
     figures = usual(tmp_path / "in").evaluate(tmp_path / "out")[1]
     assert list(figures) == [key for key in KEYS if key != "thresholds"]
     assert "hamming_loss" not in figures["splits"]["test"]

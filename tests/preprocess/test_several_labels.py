@@ -39,10 +39,11 @@ def sound_rows(count: int = 60) -> list[Row]:
         ("[]", []),
         ('[""]', []),
         ('["w", null]', ["w", None]),
-        ("[w, f]", ["[w", "f]"]),
-        ("[1, 2]", ["[1", "2]"]),
-        ('[["w"]]', ['[["w"]]']),
-        ('["\\ud800"]', ['["\\ud800"]']),
+        ("[1, 2, true]", ["1", "2", None]),
+        ("['w', 'f']", [None]),
+        ('[["w"]]', [None]),
+        ('["\\ud800"]', [None]),
+        ("[w], f", ["[w]", "f"]),
     ],
 )
 def test_labels_of_a_row(value: str, labels: list[str | None]) -> None:

@@ -213,29 +213,41 @@ def full_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
+ONE_EPOCH: dict[str, Any] = {"epochs": 1, "batch_size": 120}
+
+
+@pytest.fixture(scope="module")
+def without_a_store(model: Path, tokens: Path) -> Tuned:
+    return tune(model, tokens, **ONE_EPOCH)
+
+
+def test_a_disk_that_is_full_does_not_end_the_training(
+    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
+) -> None:
     keeping = Keeping(Store.open(str(tmp_path / "disk" / "store")), [])
     with full_disk(tmp_path / "disk"):
-        require_it_goes_on(keeping, model, tokens)
+        require_it_goes_on(keeping, model, tokens, without_a_store)
     assert all("no checkpoint could be kept, training goes on without" in line for line in keeping.lines)
 
 
-def test_a_store_that_takes_no_files_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
+def test_a_store_that_takes_no_files_does_not_end_the_training(
+    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
+) -> None:
     keeping = Keeping(Store.open(str(tmp_path / "store")), [])
     with files_no_larger_than(4096):
-        require_it_goes_on(keeping, model, tokens)
+        require_it_goes_on(keeping, model, tokens, without_a_store)
 
 
-def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
+def test_a_store_that_is_not_there_does_not_end_the_training(
+    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
+) -> None:
     (tmp_path / "file").write_text("this is no folder")
-    require_it_goes_on(Keeping(Store.open(str(tmp_path / "file" / "store")), []), model, tokens)
+    require_it_goes_on(Keeping(Store.open(str(tmp_path / "file" / "store")), []), model, tokens, without_a_store)
 
 
-def require_it_goes_on(keeping: Keeping, model: Path, tokens: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "batch_size": 120}
-    tuned = tune(model, tokens, keeping.of(), **settings)
-    alone = tune(model, tokens, **settings)
-    assert tuned.state.losses == alone.state.losses
+def require_it_goes_on(keeping: Keeping, model: Path, tokens: Path, without_a_store: Tuned) -> None:
+    tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
+    assert tuned.state.losses == without_a_store.state.losses
     assert len(keeping.lines) == 3  # two steps, and the end of the epoch
     assert all(line.startswith("no checkpoint could be kept, training goes on without: ") for line in keeping.lines)
 
@@ -282,12 +294,19 @@ def test_going_on_within_an_epoch_gives_the_same_weights(keeping: Keeping, model
             if len(state.losses) == self.last:
                 raise KeyboardInterrupt
 
+        def restore(self, state: TrainingState) -> bool:
+            found = super().restore(state)
+            restored.append(len(state.losses))
+            return found
+
     # In the first epoch, at its end, in the second epoch; each goes on from the one before.
+    restored: list[int] = []
     for last in (1, 4, 6):
         checkpoints = Stopping(keeping.store, KEY, print, 0, 0)
         checkpoints.last = last
         with pytest.raises(KeyboardInterrupt):
             tune(model, tokens, checkpoints, **settings)
+    assert restored == [0, 1, 4]
     resumed = tune(model, tokens, keeping.of(), **settings)
     assert "going on from a checkpoint: 1 epochs and 6 steps were done before" in resumed.lines[0]
     require_same(resumed, whole)

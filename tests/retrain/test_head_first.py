@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 THOROUGH: dict[str, Any] = {"batch_size": 4, "early_stopping_patience": None}
 
 
-@pytest.mark.parametrize("mode", ["fine_tuning", "partial", "layer_extraction"])
+@pytest.mark.parametrize("mode", ["fine_tuning", "partial"])
 def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training) -> None:
     settings: dict[str, Any] = {"mode": mode, "epochs": 1, "learning_rate": 1e-5, **THOROUGH}
     first, at_once = (training(model, gradual_unfreezing=head_first, **settings) for head_first in (True, False))

@@ -22,8 +22,8 @@ from tasks.retrain.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.strategy import is_first_worker, open_strategy
-from tasks.retrain.tensorflow_setup import start_tensorflow
-from tasks.retrain.training_step import TrainingStep
+from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
+from tasks.retrain.training_step import TrainingStep, lanes
 from tasks.retrain.truth import Truth
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, recipe
 
@@ -81,6 +81,33 @@ def test_two_devices_give_what_one_gives(
     (out,) = end(start("mirrored", steady_model, rows, tokens, tmp_path))
     assert "training on 2 devices: /device:CPU:0, /device:CPU:1" in out
     require_the_same(tmp_path, alone)
+
+
+def test_lanes_are_for_processors_and_for_layers_that_are_known(model: Path, saved_model: Path) -> None:
+    start_tensorflow()
+    settings = recipe(mode="fine_tuning")
+    layered, in_one_piece = (load_encoder(folder, FACTS, settings, Plan(0, None)) for folder in (model, saved_model))
+    assert (lanes(None, layered), lanes(None, in_one_piece)) == (LANES, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which cores a process may use is known on Linux alone")
+@pytest.mark.parametrize(
+    ("cores", "in_lanes", "threads"), [(2, True, "1"), (1, True, "1"), (3, True, None), (2, False, None)]
+)
+def test_operations_are_divided_unless_each_lane_has_a_core(cores: int, in_lanes: bool, threads: str | None) -> None:
+    # MOCK: how many cores there are. TensorFlow, which takes seconds to import, is left out.
+    program = f"""
+import os, sys
+from unittest import mock
+os.environ.pop("TF_NUM_INTRAOP_THREADS", None)
+os.sched_getaffinity = lambda _: set(range({cores}))
+sys.modules["tensorflow"] = mock.Mock()
+from tasks.retrain.tensorflow_setup import start_tensorflow
+start_tensorflow(in_lanes={in_lanes})
+print(os.environ.get("TF_NUM_INTRAOP_THREADS"))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [str(threads)]
 
 
 def start_workers(folder: Path, *inputs: Path, store: Path | None = None) -> list[subprocess.Popen[str]]:

@@ -14,7 +14,6 @@ from tasks.retrain.fit import TrainingState
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
-from tasks.retrain.strategy import lanes
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
@@ -29,18 +28,18 @@ def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
         np.testing.assert_allclose(value, other[name], atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize(("batch_size", "parts"), [(50, 4), (16, 100)], ids=str)
-def test_parts_of_a_batch_make_the_same_steps(batch_size: int, parts: int, steady_model: Path, tokens: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "batch_size": batch_size, "dropout": 0.0, "learning_rate": 1e-3}
+def test_parts_of_a_batch_make_the_same_steps(steady_model: Path, tokens: Path) -> None:
+    # The last batch has 40 rows, and no part is as large as another throughout.
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 50, "dropout": 0.0, "learning_rate": 1e-3}
     whole = tune(steady_model, tokens, **settings)
-    divided = tune(steady_model, tokens, accumulation_steps=parts, **settings)
-    assert divided.state.parts == min(parts, batch_size)
-    assert len(divided.state.losses) == len(whole.state.losses) == -(-240 // batch_size)
+    divided = tune(steady_model, tokens, accumulation_steps=7, **settings)
+    assert divided.state.parts == 7
+    assert len(divided.state.losses) == len(whole.state.losses) == 5
     np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
     same_weights(divided, whole, atol=5e-5)
 
 
-@pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (29, 3), (1, 3)])
+@pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (1, 3)])
 def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: Path, tokens: Path) -> None:
     start_tensorflow()
     settings = recipe(mode="fine_tuning", dropout=0.0)
@@ -59,6 +58,34 @@ def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: 
     # Adam's first step is the rate in size, whatever the gradient's: rounding shows where that is nearly 0.
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], atol=2e-4, err_msg=name)
+
+
+def test_a_part_is_as_small_as_it_was_asked_to_be(model: Path, tokens: Path) -> None:
+    counting = hungry(model, most=1000)
+    tuned = tune(model, tokens, encoder=counting, epochs=1, batch_size=32, accumulation_steps=100)
+    # 7 batches of 32 rows and one of 16, in parts of one row: of two lanes, one has nothing to do.
+    assert tuned.state.parts == 32
+    assert (max(counting.seen), sum(counting.seen)) == (1, 240)
+
+
+@pytest.mark.parametrize("kind", ["model", "steady_model"])
+def test_each_lane_drops_other_units(kind: str, tokens: Path, request: pytest.FixtureRequest) -> None:
+    start_tensorflow()
+    settings = recipe(mode="fine_tuning", dropout=0.0)
+    encoder = load_encoder(request.getfixturevalue(kind), FACTS, settings, Plan(0, None))
+    head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
+    variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
+    examples, rows = read_examples(tokens, "train"), np.arange(16)
+    part = (examples.inputs.batch(rows), examples.labels[rows])
+    alone, both = (
+        TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN), lanes=lanes)
+        for lanes in (1, 2)
+    )
+    # Twice the same rows have the mean loss of once, unless they drop other units.
+    once, twice = alone.take([part], np.float32(0), 3), both.take([part, part], np.float32(0), 3)
+    assert bool(abs(once - twice) < 1e-6) is (kind == "steady_model")
+    # Lanes draw as the parts of an accumulated batch do.
+    assert twice == pytest.approx(alone.take([part, part], np.float32(0), 3), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["model", "steady_model"])
@@ -97,6 +124,8 @@ class Hungry:
     def __init__(self, encoder: Encoder, most: int, from_step: int) -> None:
         self._encoder, self._most, self._from_step = encoder, most, from_step
         self.width, self.groups, self.signature = encoder.width, encoder.groups, encoder.signature
+        self.in_lanes = encoder.in_lanes
+        self.seen: list[int] = []
 
     def text_vectors(self, features: Any, step: Any) -> Any:
         import tensorflow as tf
@@ -106,6 +135,7 @@ class Hungry:
             return vectors
 
         def allocate(rows: int, step: int) -> Any:
+            self.seen.append(int(rows))
             # Parts of a batch have numbers of their own, far above those of the steps.
             if rows > self._most and step % (1 << 40) >= self._from_step:
                 raise MemoryError
@@ -149,8 +179,8 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
         "clip_norm": clip_norm,
     }
     record = Record()
-    # Each lane of this machine computes a part of its own.
-    encoder = hungry(steady_model, most=10 // lanes(None), from_step=3)
+    # Half of a part is computed in each lane: memory suffices for a lane's share of 8 rows.
+    encoder = hungry(steady_model, most=5, from_step=3)
     halved = tune(steady_model, tokens, record, encoder, **settings)
     assert record.parts == [1, 1, 1, 4, 4, 4, 4, 4]
     assert halved.state.parts == 4

@@ -142,6 +142,13 @@ Finished = tuple[Road, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Finished:
+    """The default recipe from nothing, in one run; its report."""
+    road = Road(tmp_path_factory.mktemp("undisturbed"), prefect_server)
+    return road, road.report()
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Finished:
     """The default recipe from nothing, killed once in each block and completed by the next run; that run's report.
 

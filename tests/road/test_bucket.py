@@ -12,12 +12,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_bucket_holds_the_same_as_a_folder(finished: Finished, tmp_path: Path) -> None:
-    undisturbed_road, undisturbed = finished
+    other, completed = finished
     with GcsFake() as fake:
         fake.create_bucket("models")
         road = Road(
             tmp_path,
-            undisturbed_road.prefect,
+            other.prefect,
             store="gs://models/hubtune",
             extra={"STORAGE_EMULATOR_HOST": fake.url},
         )
@@ -30,11 +30,11 @@ def test_a_bucket_holds_the_same_as_a_folder(finished: Finished, tmp_path: Path)
             "memo/retrain.embed",
             "collections",
         ):
-            known.put(str(undisturbed_road.store_folder / part), f"models/hubtune/{part}", recursive=True)
+            known.put(str(other.store_folder / part), f"models/hubtune/{part}", recursive=True)
         report = road.report()
         done = {task for task, state in states(report).items() if state == "Completed"}
         assert set(states(report)) - done == {"Download model", "Embed texts"}
-        assert digests(report) == digests(undisturbed)
+        assert digests(report) == digests(completed)
         assert report["version"] == 1
         assert set(states(road.report()).values()) == {"Cached"}
         result = road.run("predict", "insincere-questions", "How far is it to the sea?")

@@ -51,17 +51,13 @@ def test_too_much_bad_data_fails_the_block_with_a_table(finished: Finished, tmp_
     assert result.stderr.count("retry") == 0  # invalid data is never retried
 
 
-def test_runs_killed_in_every_block_end_as_one_that_was_not(finished: Finished, tmp_path: Path) -> None:
-    road, completed = finished
+def test_runs_killed_in_every_block_end_as_one_that_was_not(finished: Finished, undisturbed: Finished) -> None:
+    _, completed = finished
     # What was finished before a kill was not done again.
     assert states(completed) == ALL_CACHED | {"Publish model": "Completed"}
     assert (completed["version"], completed["promoted"]) == (1, True)
-    blocks = ("download_model", "download_data", "preprocess", "retrain", "publish")
-    undisturbed = road.copy(tmp_path).report(*(argument for block in blocks for argument in ("--refresh", block)))
-    assert states(undisturbed) == dict.fromkeys(TASKS, "Completed")
-    assert digests(completed) == digests(undisturbed)
-    assert completed["metrics"] == undisturbed["metrics"]
-    assert undisturbed["version"] == 1
+    assert digests(completed) == digests(undisturbed[1])
+    assert completed["metrics"] == undisturbed[1]["metrics"]
 
 
 def test_two_runs_at_once_make_damaged_files_again_and_train_one_other_head(finished: Finished, tmp_path: Path) -> None:
@@ -71,7 +67,6 @@ def test_two_runs_at_once_make_damaged_files_again_and_train_one_other_head(fini
         ("rows", "truncated"),
         ("quarantine", "missing"),
         ("tokens", "flipped byte"),
-        ("embeddings", "flipped byte"),
     ):
         _damage_artifact(road, kind, damage)
     runs = [road.start("retrain", "--set", "train.hidden=[32]", "--json") for _ in range(2)]
@@ -79,7 +74,7 @@ def test_two_runs_at_once_make_damaged_files_again_and_train_one_other_head(fini
     assert [run.returncode for run in runs] == [0, 0], outcomes
     one, other = (json.loads(out) for out, _ in outcomes)
     for task in TASKS:
-        expected = "Cached" if task in ("Download model", "Download data") else "Completed"
+        expected = "Cached" if task in ("Download model", "Download data", "Embed texts") else "Completed"
         assert expected in {states(one)[task], states(other)[task]}
     assert digests(one) == digests(other)
     assert digests(one)["preprocess"] == digests(first)["preprocess"]
