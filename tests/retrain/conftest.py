@@ -1,7 +1,6 @@
 """TensorFlow as block 4 starts it, and the small inputs, made once for all tests of the block."""
 
 import itertools
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tasks.retrain.tokenise import tokenise
 from tests.retrain import small_inputs
+from tests.retrain.processes import end, start
 from tests.retrain.runs import Run, Training, run_training
 
 
@@ -55,14 +55,7 @@ def tokens(model: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def runs(model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Every mode in two processes, at the same time, so that each disturbs the other's timing."""
     folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    module = [sys.executable, "-m", "tests.retrain.every_mode", str(model), str(rows), str(tokens)]
-    processes = [
-        subprocess.Popen([*module, str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for folder in folders
-    ]
-    for process in processes:
-        out, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, out
+    end(*(start("tests.retrain.every_mode", model, rows, tokens, folder / "out") for folder in folders))
     return [folder / "out" for folder in folders]
 
 

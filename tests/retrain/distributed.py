@@ -1,10 +1,9 @@
-"""Trains on the devices that its arguments name: `... DEVICES MODEL ROWS TOKENS FOLDER [STORE]`.
+"""Trains on the devices that its arguments name: DEVICES MODEL ROWS TOKENS FOLDER [STORE].
 
 DEVICES: `one_device`; `mirrored`, over two logical CPU devices; `multi_worker`, one worker of the cluster in TF_CONFIG.
 With a store, the state is kept after each step.
 """
 
-import sys
 from pathlib import Path
 
 from hubtune.storage import Store
@@ -14,6 +13,7 @@ from tasks.retrain.fit import TrainingState
 from tasks.retrain.strategy import is_first_worker
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
+from tests.retrain.processes import arguments
 from tests.retrain.small_inputs import FACTS, recipe
 
 
@@ -49,4 +49,5 @@ def main(devices: str, model: Path, rows: Path, tokens: Path, folder: Path, stor
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    devices, *paths = arguments()
+    main(devices, *map(Path, paths))

@@ -1,10 +1,9 @@
-"""Trains in every mode: `python -m tests.retrain.every_mode MODEL ROWS TOKENS FOLDER`, for tests of several processes.
+"""Trains in every mode, for tests of several processes; its arguments: MODEL ROWS TOKENS FOLDER.
 
 With a store and a mode behind it, trains in that mode alone and keeps each step's state; it stands still after some of
 them, so that it can be killed.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tasks.retrain.embed import embed
 from tasks.retrain.embeddings import distinct_keys
 from tasks.retrain.fit import Keeper, TrainingState
 from tasks.retrain.train import train
+from tests.retrain.processes import arguments
 from tests.retrain.small_inputs import FACTS, recipe
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -62,10 +62,10 @@ def main(model: Path, rows: Path, tokens: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    paths = list(map(Path, arguments[:4]))
-    if len(arguments) == 4:
+    given = arguments()
+    paths = list(map(Path, given[:4]))
+    if len(given) == 4:
         main(*paths)
     else:
-        store, mode, last = arguments[4:]
+        store, mode, last = given[4:]
         run(mode, paths[0], paths[1], paths[2], paths[3] / mode, Loud(Store.open(store), mode, int(last)), print)

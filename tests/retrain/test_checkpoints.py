@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tasks.retrain.optimizer import AdamW
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.validation import ValidationMetrics
 from tests.retrain import every_mode
+from tests.retrain.processes import Process, end, said, start
 from tests.retrain.runs import Tuned, tune
 
 KEY = task_key("retrain.train", 1, {"seed": 1}, [])
@@ -329,18 +329,12 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
 ) -> None:
     (tmp_path / "embeddings").symlink_to(runs[0] / "embeddings")
 
-    def start(last: int) -> subprocess.Popen[str]:
-        command: list[Any] = [sys.executable, "-m", "tests.retrain.every_mode", model, rows, tokens, tmp_path]
-        command += [tmp_path / "store", mode, last]
-        return subprocess.Popen(
-            list(map(str, command)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"TMPDIR": str(tmp_path)},  # a killed process leaves TensorFlow's temporary files behind
-        )
+    def train(last: int) -> Process:
+        folders = (model, rows, tokens, tmp_path, tmp_path / "store")
+        # A killed process leaves TensorFlow's temporary files behind.
+        return start("tests.retrain.every_mode", *folders, mode, last, TMPDIR=str(tmp_path))
 
-    killed = start(last)
+    killed = train(last)
     assert killed.stdout is not None
     lines = []
     for line in killed.stdout:
@@ -349,12 +343,12 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
         if line.startswith("kept step") and int(line.split()[2]) >= last - 2:
             os.kill(killed.pid, signal.SIGKILL)
             break
-    killed.stdout.close()
-    assert killed.wait(60) == -signal.SIGKILL, lines
+    lines.append(said(killed))
+    assert killed.returncode == -signal.SIGKILL, lines
     undisturbed = runs[0] / mode
     assert not list((tmp_path / mode).iterdir())
 
-    out, _ = start(10**6).communicate(timeout=300)
+    (out,) = end(train(10**6))
     assert "going on from a checkpoint: 1 epochs and " in out
     written = sorted(path.relative_to(undisturbed) for path in undisturbed.rglob("*.*"))
     assert sorted(path.relative_to(tmp_path / mode) for path in (tmp_path / mode).rglob("*.*")) == written

@@ -1,7 +1,6 @@
 """Several devices give what one gives; what a TPU runs has fixed shapes and no strings."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -25,32 +24,17 @@ from tasks.retrain.strategy import is_first_worker, open_strategy
 from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.training_step import TrainingStep, lanes
 from tasks.retrain.truth import Truth
+from tests.retrain.processes import Process, end, said, start
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, recipe
 
 pytestmark = pytest.mark.slow
-
-
-def start(devices: str, *paths: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.retrain.distributed", devices, *paths]
-    return subprocess.Popen(
-        list(map(str, command)),
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def end(*processes: subprocess.Popen[str]) -> list[str]:
-    outs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outs)
-    return outs
+DISTRIBUTED = "tests.retrain.distributed"
 
 
 @pytest.fixture(scope="module")
 def alone(steady_model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    (out,) = end(start("one_device", steady_model, rows, tokens, folder))
+    (out,) = end(start(DISTRIBUTED, "one_device", steady_model, rows, tokens, folder))
     assert "training on one device" in out
     return folder
 
@@ -78,7 +62,7 @@ def test_parts_give_what_the_whole_gives(alone: Path) -> None:
 def test_two_devices_give_what_one_gives(
     steady_model: Path, rows: Path, tokens: Path, alone: Path, tmp_path: Path
 ) -> None:
-    (out,) = end(start("mirrored", steady_model, rows, tokens, tmp_path))
+    (out,) = end(start(DISTRIBUTED, "mirrored", steady_model, rows, tokens, tmp_path))
     assert "training on 2 devices: /device:CPU:0, /device:CPU:1" in out
     require_the_same(tmp_path, alone)
 
@@ -110,7 +94,7 @@ print(os.environ.get("TF_NUM_INTRAOP_THREADS"))
     assert ended.stdout.split() == [str(threads)]
 
 
-def start_workers(folder: Path, *inputs: Path, store: Path | None = None) -> list[subprocess.Popen[str]]:
+def start_workers(folder: Path, *inputs: Path, store: Path | None = None) -> list[Process]:
     """Two workers on this machine, each with a folder of its own."""
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
@@ -119,6 +103,7 @@ def start_workers(folder: Path, *inputs: Path, store: Path | None = None) -> lis
     cluster = {"cluster": {"worker": addresses}}
     return [
         start(
+            DISTRIBUTED,
             "multi_worker",
             *inputs,
             folder / str(index),
@@ -139,10 +124,10 @@ def test_two_workers_of_which_one_is_lost_and_comes_back_give_what_one_gives(
         if line == "step 18 is done\n":
             lost.kill()
             break
-    lost.communicate()
-    said, _ = survivor.communicate(timeout=200)
+    said(lost)
+    told = said(survivor)
     assert survivor.returncode == 1
-    assert "WorkerDied: another worker was lost in step" in said
+    assert "WorkerDied: another worker was lost in step" in told
 
     outs = end(*start_workers(tmp_path, *inputs, store=tmp_path / "store"))
     assert "training on 2 devices of 2 workers" in outs[0]
