@@ -173,6 +173,18 @@ class Bench:
             compare("layer_extraction, forward pass (examples/s)", *figures, "1.9"),
         ]
 
+    def lanes(self) -> list[Row]:
+        """Steps of full fine-tuning with a batch in two lanes, beside steps with the batch in one piece."""
+
+        def steps(lanes: int) -> Callable[[int], Run]:
+            settings = ["--lanes", str(lanes)]
+            return lambda n: run(
+                sys.executable, "benchmarks.steps", str(self._part.folder), *settings, "--seed", str(SEED + n)
+            )
+
+        two, one = self._turns({"two lanes": steps(2), "one piece": steps(1)})
+        return [_rates("fine_tuning, two lanes, one piece (examples/s)", two, one, "")]
+
     def peak(self) -> list[Row]:
         """The share of the machine's matrix-multiply peak that a step of fine-tuning reaches, on both sides."""
         tensorflow, torch = self._turns(
@@ -292,6 +304,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "rerun": Bench.rerun,
     "partial": Bench.partial,
     "layer_extraction": Bench.layer_extraction,
+    "lanes": Bench.lanes,
     "peak": Bench.peak,
     "time_to_quality": Bench.time_to_quality,
 }

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tasks.retrain import training_step
+from tasks.retrain.tensorflow_setup import LANES
 from tasks.retrain.tokenise import tokenise
 from tests.retrain import small_inputs
 from tests.retrain.processes import end, start
@@ -22,6 +24,22 @@ def _tensorflow_left_as_it_was() -> Iterator[None]:
     config = sys.modules.get("tensorflow.python.framework.config")
     if config is not None:
         config.disable_op_determinism()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_lane() -> Iterator[None]:
+    """What trains within a test's own process has one lane, which is traced in two thirds of the time.
+
+    Processes of their own have as many as in a run, and so have tests that ask for `two_lanes`.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training_step, "LANES", 1)
+        yield
+
+
+@pytest.fixture
+def two_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_step, "LANES", LANES)
 
 
 @pytest.fixture(scope="session")

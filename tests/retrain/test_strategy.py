@@ -67,6 +67,7 @@ def test_two_devices_give_what_one_gives(
     require_the_same(tmp_path, alone)
 
 
+@pytest.mark.usefixtures("two_lanes")
 def test_lanes_are_for_processors_and_for_layers_that_are_known(model: Path, saved_model: Path) -> None:
     start_tensorflow()
     settings = recipe(mode="fine_tuning")

@@ -60,6 +60,7 @@ def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: 
         np.testing.assert_allclose(values, expected[name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.usefixtures("two_lanes")
 def test_a_part_is_as_small_as_it_was_asked_to_be(model: Path, tokens: Path) -> None:
     counting = hungry(model, most=1000)
     tuned = tune(model, tokens, encoder=counting, epochs=1, batch_size=32, accumulation_steps=100)
@@ -167,6 +168,7 @@ class Record:
         raise AssertionError(f"diverged in step {step}")
 
 
+@pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize("clip_norm", [1.0, None])
 def test_when_memory_runs_out_training_goes_on_in_parts(
     clip_norm: float | None, steady_model: Path, tokens: Path
