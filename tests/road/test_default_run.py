@@ -128,7 +128,9 @@ def test_every_task_of_a_refreshed_block_runs_again(finished: Finished, tmp_path
     run = finished[0].copy(tmp_path).start("retrain", "--refresh", "retrain")
     # What comes of it is seen where files are damaged.
     said = kill_once_it_says(run, r"Task run 'Train classifier-\w+' - asked to run again")
-    assert re.findall(r"Task run '([\w ]+)-\w+' - asked to run again", said) == TASKS[3:6]
+    # Embedding is asked twice: which texts it is to embed, and to embed them.
+    asked = re.findall(r"Task run '([\w ]+)-\w+' - asked to run again", said)
+    assert list(dict.fromkeys(asked)) == TASKS[3:6]
 
 
 def test_predictions_come_from_the_published_files(finished: Finished) -> None:
