@@ -142,10 +142,13 @@ Finished = tuple[Road, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Finished:
-    """The default recipe from nothing, in one run; its report."""
-    road = Road(tmp_path_factory.mktemp("undisturbed"), prefect_server)
-    return road, road.report()
+def at_once(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> list[dict[str, Any]]:
+    """The reports of two runs of the default recipe that began from nothing at the same time, on the same store."""
+    road = Road(tmp_path_factory.mktemp("at_once"), prefect_server)
+    runs = [road.start("retrain", "--json") for _ in range(2)]
+    outcomes = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outcomes
+    return [json.loads(out) for out, _ in outcomes]
 
 
 @pytest.fixture(scope="session")
