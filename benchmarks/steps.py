@@ -7,7 +7,6 @@ PREPARED is a folder that benchmarks/prepare.py made. Prints one JSON line.
 
 import argparse
 import json
-import resource
 import sys
 import time
 from contextlib import redirect_stdout
@@ -19,7 +18,7 @@ from benchmarks.prepare import MAX_LENGTH, Prepared
 from schemas.recipe import TrainRecipe
 
 # The first ones trace the step and fill the allocator's pools.
-_WARM_UP = 8
+_WARM_UP, _STEPS = 8, 40
 
 
 def main() -> None:
@@ -27,25 +26,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Steps of full fine-tuning.")
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--lanes", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
     with redirect_stdout(sys.stderr):
-        report = take_steps(Prepared.read(arguments.prepared), arguments.lanes, arguments.steps, arguments.seed)
+        report = take_steps(Prepared.read(arguments.prepared), arguments.lanes, arguments.seed)
     print(json.dumps(report))
 
 
-def take_steps(prepared: Prepared, lanes: int, steps: int, seed: int) -> dict[str, Any]:
+def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     """Train as block 4 does, without validation.
 
     Args:
         prepared: model and data.
         lanes: parts of a batch that are computed side by side.
-        steps: how many are timed.
         seed: of the batches and of dropout.
 
     Returns:
-        The figures; `user_seconds` and `system_seconds` are those of a step, over all cores.
+        The figures.
     """
     from tasks.retrain.tensorflow_setup import start_tensorflow
 
@@ -84,16 +81,14 @@ def take_steps(prepared: Prepared, lanes: int, steps: int, seed: int) -> dict[st
 
     for number in range(_WARM_UP):
         take(number)
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    for number in range(_WARM_UP, _WARM_UP + steps):
+    started = time.perf_counter()
+    for number in range(_WARM_UP, _WARM_UP + _STEPS):
         take(number)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    seconds = time.perf_counter() - started
     return {
         "program": f"hubtune steps, {lanes} lanes",
         "seconds": seconds,
-        "examples_per_second": steps * recipe.batch_size / seconds,
-        "user_seconds": (after.ru_utime - before.ru_utime) / steps,
-        "system_seconds": (after.ru_stime - before.ru_stime) / steps,
+        "examples_per_second": _STEPS * recipe.batch_size / seconds,
         "threads": cores(),
         "versions": versions("tensorflow", "numpy"),
     }
