@@ -70,33 +70,16 @@ def test_a_part_is_as_small_as_it_was_asked_to_be(model: Path, tokens: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["model", "steady_model"])
-def test_each_lane_drops_other_units(kind: str, tokens: Path, request: pytest.FixtureRequest) -> None:
+def test_each_part_and_each_lane_drops_other_units(kind: str, tokens: Path, request: pytest.FixtureRequest) -> None:
     start_tensorflow()
     settings = recipe(mode="fine_tuning", dropout=0.0)
     encoder = load_encoder(request.getfixturevalue(kind), FACTS, settings, Plan(0, None))
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
-    examples, rows = read_examples(tokens, "train"), np.arange(16)
-    part = (examples.inputs.batch(rows), examples.labels[rows])
-    alone, both = (
+    step, in_lanes = (
         TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN), lanes=lanes)
         for lanes in (1, 2)
     )
-    # Twice the same rows have the mean loss of once, unless they drop other units.
-    once, twice = alone.take([part], np.float32(0), 3), both.take([part, part], np.float32(0), 3)
-    assert bool(abs(once - twice) < 1e-6) is (kind == "steady_model")
-    # Lanes draw as the parts of an accumulated batch do.
-    assert twice == pytest.approx(alone.take([part, part], np.float32(0), 3), abs=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["model", "steady_model"])
-def test_each_part_drops_other_units(kind: str, tokens: Path, request: pytest.FixtureRequest) -> None:
-    start_tensorflow()
-    settings = recipe(mode="fine_tuning", dropout=0.0)
-    encoder = load_encoder(request.getfixturevalue(kind), FACTS, settings, Plan(0, None))
-    head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
-    variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
-    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN))
     examples = read_examples(tokens, "train")
     rows = np.arange(16)
     part = (examples.inputs.batch(rows), examples.labels[rows])
@@ -108,6 +91,8 @@ def test_each_part_drops_other_units(kind: str, tokens: Path, request: pytest.Fi
     assert loss(part, part) == loss(part, part)
     assert (abs(loss(part, part) - loss(part)) < 1e-6) is (kind == "steady_model")
     assert (abs(loss(part, number=4) - loss(part)) < 1e-6) is (kind == "steady_model")
+    # Lanes draw as the parts of an accumulated batch do.
+    assert in_lanes.take([part, part], np.float32(0), 3) == pytest.approx(loss(part, part), abs=1e-6)
 
 
 class Hungry:
