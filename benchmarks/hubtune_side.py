@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.peers.report import cores, rate, scores, shapes_summary, versions
 from benchmarks.prepare import MAX_LENGTH, Prepared
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 
 # New training rows of a rerun, as a share of the first run's.
 NEW_ROWS = 0.05

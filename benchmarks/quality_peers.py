@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.alternate import Run, alternate, run
 from benchmarks.prepare import MAX_LENGTH, prepare
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 
 DATASETS = ("trec6", "sst2", "quora_insincere")
 FIELDS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "F1 of the rarer class": "rarer_f1"}

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.peers.report import cores, versions
 from benchmarks.prepare import MAX_LENGTH, Prepared
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 
 # The first ones trace the step and fill the allocator's pools.
 _WARM_UP, _STEPS = 8, 40

@@ -11,7 +11,7 @@ import polars as pl
 
 from hubtune.inference.normalise import normalise
 from schemas.handoff import SPLITS
-from schemas.recipe import Task
+from schemas.train_recipe import Task
 
 # Hexadecimal digits of a key: blake2b with a digest of 16 bytes.
 KEY_DIGITS = 32

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schemas.recipe import Pooling
+from schemas.train_recipe import Pooling
 
 Tensor = Any
 """A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""

@@ -9,7 +9,8 @@ import polars as pl
 
 from hubtune.progress import Say
 from schemas.handoff import EvaluationFacts, Split
-from schemas.recipe import EvaluateRecipe, Task
+from schemas.recipe import EvaluateRecipe
+from schemas.train_recipe import Task
 from tasks.evaluate.answers import read_answers
 from tasks.evaluate.baselines import Texts
 from tasks.evaluate.evaluation import Judged

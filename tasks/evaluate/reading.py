@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hubtune.inference.classifier import DECISION
-from schemas.recipe import Task
+from schemas.train_recipe import Task
 
 
 class Reading(Protocol):

@@ -9,7 +9,8 @@ from prefect.logging import get_run_logger
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.handoff import ClassifierFacts, TensorBoardFacts
-from schemas.recipe import EvaluateRecipe, TrainRecipe
+from schemas.recipe import EvaluateRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.execution import RETRY, Outputs, run_once, say
 
 VERSION = 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.recipe import Task
+from schemas.train_recipe import Task
 from tasks.evaluate.answers import read_answers
 from tasks.evaluate.event_file import EventFile
 from tasks.evaluate.learning_curves import chance_of_each, chance_of_one, diagnose

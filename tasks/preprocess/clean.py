@@ -13,8 +13,9 @@ import polars as pl
 from hubtune.errors import InvalidData
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
-from schemas.recipe import DataRecipe, PreprocessRecipe, Task
+from schemas.recipe import DataRecipe, PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows
+from schemas.train_recipe import Task
 from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import class_order
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows

@@ -9,8 +9,9 @@ import polars as pl
 
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE
 from schemas.handoff import SPLITS, Split
-from schemas.recipe import PreprocessRecipe, Task
+from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason
+from schemas.train_recipe import Task
 from tasks.preprocess.labels import rows_of_each_class
 from tasks.preprocess.report_page import page
 from tasks.preprocess.visible import visible

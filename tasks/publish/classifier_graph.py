@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact
-from schemas.recipe import Pooling, Task
+from schemas.train_recipe import Pooling, Task
 from tasks.dense import activate
 from tasks.pooling import text_vector
 

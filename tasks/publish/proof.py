@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
 from hubtune.inference.classifier import DECISION, Engine
 from hubtune.progress import Say
-from schemas.recipe import Task
+from schemas.train_recipe import Task
 from tasks.fresh_process import run_in_fresh_process
 
 # Exported graphs do the same arithmetic in another order. Measured for the starter model on 2,000 questions:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hubtune.errors import StoreUnavailable
 from schemas.handoff import ModelFacts, Split
-from schemas.recipe import Monitor, TrainRecipe
+from schemas.train_recipe import Monitor, TrainRecipe
 from tasks.pooling import vector_width
 from tasks.retrain.examples import Examples
 from tasks.retrain.fit import TrainingState, best_epoch

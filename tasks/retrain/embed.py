@@ -7,7 +7,7 @@ import numpy as np
 from hubtune.errors import TrainingFailed
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, EmbeddingsFacts, ModelFacts
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.retrain.embeddings import Keys, places_of, write_embeddings
 from tasks.retrain.encoder import load_encoder
 from tasks.retrain.examples import Texts, TokenIds, read_examples

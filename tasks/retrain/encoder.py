@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from hubtune.errors import UnsupportedModel
 from schemas.handoff import ModelFacts
-from schemas.recipe import Pooling, TrainRecipe
+from schemas.train_recipe import Pooling, TrainRecipe
 from tasks.bert import Bert, read_weights
 from tasks.pooling import text_vector, vector_width
 from tasks.retrain.layered_encoder import LayeredEncoder

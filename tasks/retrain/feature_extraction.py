@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hubtune.progress import Progress, Say
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.retrain.fit import Keeper, TrainingState, fit, require_finite
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hubtune.errors import TrainingFailed, WorkerDied
 from hubtune.progress import Progress, Say
-from schemas.recipe import MEANT_FOR, TrainRecipe
+from schemas.train_recipe import MEANT_FOR, TrainRecipe
 from tasks.retrain.batches import training_batches
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.examples import Features, Inputs, Rows

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hubtune.errors import TrainingFailed
 from hubtune.progress import ProgressLine, Say
-from schemas.recipe import Monitor, TrainRecipe
+from schemas.train_recipe import Monitor, TrainRecipe
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.precision import Precision
 from tasks.retrain.validation import ValidationMetrics

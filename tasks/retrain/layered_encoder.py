@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.recipe import Pooling
+from schemas.train_recipe import Pooling
 from tasks.bert import Bert
 from tasks.pooling import pool_tokens, vector_width
 from tasks.retrain.dropout import StepDropout, keep_all

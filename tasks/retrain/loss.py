@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.retrain.class_weights import class_weights, positive_weights
 from tasks.retrain.tensorflow_setup import Tensor
 from tasks.retrain.truth import Truth

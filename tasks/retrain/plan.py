@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hubtune.errors import InvalidRecipe, UnsupportedModel
 from schemas.handoff import ModelFacts
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
 from schemas.handoff import ModelFacts, TextsToEmbedFacts, TokensFacts
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.bert import ARCHITECTURE
 from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hubtune.errors import InvalidRecipe
-from schemas.recipe import Task
+from schemas.train_recipe import Task
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,7 @@ from hubtune.progress import Say
 from hubtune.storage import Store
 from hubtune.storage.artifact import TaskKey
 from schemas.handoff import ClassifierFacts, EmbeddingsFacts, ModelFacts
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 from tasks.fresh_process import run_in_fresh_process, serve
 
 # Prefect's task timeout is the same; this one also ends the process.

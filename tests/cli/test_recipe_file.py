@@ -7,7 +7,8 @@ import pytest
 
 from hubtune.cli.recipe_file import load_recipe
 from hubtune.errors import InvalidRecipe
-from schemas.recipe import Recipe, TrainRecipe
+from schemas.recipe import Recipe
+from schemas.train_recipe import TrainRecipe
 
 
 def _recipe(tmp_path: Path, text: str) -> Path:

@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from schemas.handoff import SPLITS, EvaluationFacts, Split
-from schemas.recipe import EvaluateRecipe, Task
+from schemas.recipe import EvaluateRecipe
+from schemas.train_recipe import Task
 from tasks.evaluate.answers import Answers
 from tasks.evaluate.evaluate import evaluate
 

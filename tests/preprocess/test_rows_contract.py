@@ -6,8 +6,8 @@ import pandera.errors
 import polars as pl
 import pytest
 
-from schemas.recipe import Task
 from schemas.rows import clean_rows
+from schemas.train_recipe import Task
 
 
 def clean(**changes: list[Any]) -> pl.DataFrame:

@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
-from schemas.recipe import EvaluateRecipe, Task
+from schemas.recipe import EvaluateRecipe
+from schemas.train_recipe import Task
 from tasks.evaluate.evaluate import evaluate
 from tests.inference.awkward_texts import AWKWARD_TEXTS
 

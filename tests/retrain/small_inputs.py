@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
 from schemas.handoff import ModelFacts
-from schemas.recipe import TrainRecipe
+from schemas.train_recipe import TrainRecipe
 
 LABELS = ["weather", "food", "music"]
 EVEN = np.ones(len(LABELS), np.float32)

@@ -7,7 +7,7 @@ import pytest
 
 from hubtune.errors import TrainingFailed
 from hubtune.progress import ProgressLine
-from schemas.recipe import Monitor, TrainRecipe
+from schemas.train_recipe import Monitor, TrainRecipe
 from tasks.retrain.fit import Epoch, TrainingState, best_epoch, fit
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.tensorflow_setup import start_tensorflow

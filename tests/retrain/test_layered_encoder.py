@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from schemas.recipe import Pooling
+from schemas.train_recipe import Pooling
 from tasks import bert
 from tasks.pooling import text_vector
 from tasks.retrain.encoder import load_encoder

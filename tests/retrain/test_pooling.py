@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from schemas.recipe import Pooling
+from schemas.train_recipe import Pooling
 from tasks.pooling import text_vector
 from tasks.retrain.tensorflow_setup import start_tensorflow
 
