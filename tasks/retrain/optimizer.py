@@ -97,30 +97,33 @@ class AdamW:
     def _update(self, gradients: Sequence[Tensor | None], norm: Tensor, learning_rate: Tensor) -> None:
         import tensorflow as tf
 
-        scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
         step = _read(self._step) + 1
         tf.raw_ops.AssignVariableOp(resource=self._step.handle, value=step)
-        beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
+        # Once for all variables: each operation that is traced costs time before the first step.
+        scale = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
+        beta_1, beta_2 = tf.constant(BETA_1), tf.constant(BETA_2)
+        beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (beta_1, beta_2))
+        # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this makes it the
+        # first form.
+        epsilon = EPSILON * tf.sqrt(1.0 - beta_2_power)
+        rates = {share: learning_rate * share for share in set(self._rates)}
+        kept = {share: 1.0 - rate * self._weight_decay for share, rate in rates.items()}
         slots = zip(self._trained, gradients, self._first, self._second, self._decayed, self._rates, strict=True)
         for variable, gradient, first, second, decayed, share in slots:
             if gradient is None:
                 continue
-            rate = learning_rate * share
             if decayed and self._weight_decay:
-                shrunk = _read(variable) * (1.0 - rate * self._weight_decay)
-                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=shrunk)
+                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=_read(variable) * kept[share])
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=first.handle,
                 v=second.handle,
                 beta1_power=beta_1_power,
                 beta2_power=beta_2_power,
-                lr=rate,
-                beta1=BETA_1,
-                beta2=BETA_2,
-                # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this
-                # makes it the first form.
-                epsilon=EPSILON * tf.sqrt(1.0 - beta_2_power),
+                lr=rates[share],
+                beta1=beta_1,
+                beta2=beta_2,
+                epsilon=epsilon,
                 grad=gradient if self._clip_norm is None else gradient * scale,
             )
 

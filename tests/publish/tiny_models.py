@@ -1,8 +1,9 @@
 """Makes small but real inputs of block 5: `python -m tests.publish.tiny_models FOLDER`.
 
-For each kind the folders of a `model`, a `classifier` and an `evaluation` artifact, and one `rows` folder for all; of
-`multilabel`, which shares the model of `feature_extraction`, the `rows` are its own. What the classifier answers is
-computed here without the code under test: every text padded to the full length, and the head in NumPy.
+For each kind the folders of a `model`, a `classifier` and, of those that are released, an `evaluation` artifact, and
+one `rows` folder for all; of `multilabel`, which shares the model of `feature_extraction`, the `rows` are its own.
+What the classifier answers is computed here without the code under test: every text padded to the full length, and
+the head in NumPy.
 """
 
 import json
@@ -58,12 +59,15 @@ def main(folder: Path) -> None:
     _classifier(classifier, description, vectors, table, generator)
     vectors, description = shared
     _classifier(folder / "multilabel" / "classifier", description, vectors, several, generator)
-    for classifier in folder.glob("*/classifier"):
-        evaluation = classifier.with_name("evaluation")
+    judged: list[tuple[str, Task, Path]] = [
+        ("fine_tuning", "multiclass", folder / "rows"),
+        ("text_embedding", "multiclass", folder / "rows"),
+        ("multilabel", "multilabel", folder / "multilabel" / "rows"),
+    ]
+    for kind, task, rows in judged:
+        evaluation = folder / kind / "evaluation"
         evaluation.mkdir()
-        task: Task = "multilabel" if classifier.parent.name == "multilabel" else "multiclass"
-        rows = classifier.with_name("rows") if task == "multilabel" else folder / "rows"
-        evaluate(rows, classifier, EvaluateRecipe(), "macro_f1", evaluation, print, task)
+        evaluate(rows, folder / kind / "classifier", EvaluateRecipe(), "macro_f1", evaluation, print, task)
 
 
 def _rows(folder: Path, keys: list[bytes], texts: list[str], labels: pl.Series) -> pl.DataFrame:

@@ -28,12 +28,13 @@ def _tensorflow_left_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="package", autouse=True)
 def _one_lane() -> Iterator[None]:
-    """What trains within a test's own process has one lane, which is traced in two thirds of the time.
+    """What trains within a test's own process has one lane, which is traced in two thirds of the time, and one thread.
 
-    Processes of their own have as many as in a run, and so have tests that ask for `two_lanes`.
+    Processes of their own have as many lanes as in a run, and so have tests that ask for `two_lanes`.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training_step, "LANES", 1)
+        patched.setenv("TF_NUM_INTRAOP_THREADS", "1")  # two processes test side by side
         yield
 
 

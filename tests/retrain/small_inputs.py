@@ -1,4 +1,4 @@
-"""Small but real inputs of block 4: a rows artifact to learn from, and a BERT-like encoder of three layers."""
+"""Small but real inputs of block 4: a rows artifact to learn from, and a BERT-like encoder of two layers."""
 
 import hashlib
 import itertools
@@ -32,12 +32,12 @@ FRAMES = [
     "{b} !",
     "they say that {a} goes well with {b}",
 ]
-WIDTH, LAYERS, POSITIONS, MAX_LENGTH = 32, 3, 64, 32
+WIDTH, LAYERS, POSITIONS, MAX_LENGTH = 32, 2, 64, 32
 FACTS = ModelFacts(
     interface="bert_encoder",
     width=WIDTH,
     layers=LAYERS,
-    parameters=30_560,
+    parameters=22_016,
     trainable=True,
     vocabulary=53,
     max_positions=POSITIONS,

@@ -15,9 +15,8 @@ pytestmark = pytest.mark.slow
 THOROUGH: dict[str, Any] = {"batch_size": 4, "early_stopping_patience": None}
 
 
-@pytest.mark.parametrize("mode", ["fine_tuning", "partial"])
-def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training) -> None:
-    settings: dict[str, Any] = {"mode": mode, "epochs": 1, "learning_rate": 1e-5, **THOROUGH}
+def test_a_trained_head_starts_lower(model: Path, training: Training) -> None:
+    settings: dict[str, Any] = {"mode": "partial", "epochs": 1, "learning_rate": 1e-5, **THOROUGH}
     first, at_once = (training(model, gradual_unfreezing=head_first, **settings) for head_first in (True, False))
     # A head that knows nothing has a loss of log 3 = 1.1 or more.
     assert first.history[0]["train_loss"] < 1.05 < 1.15 < at_once.history[0]["train_loss"]
@@ -28,7 +27,7 @@ def test_a_trained_head_starts_lower(mode: str, model: Path, training: Training)
 
 def test_it_goes_with_every_option_of_the_encoder(model: Path, training: Training) -> None:
     settings: dict[str, Any] = {"layer_decay": 0.9, "accumulation_steps": 2, "strategy": "one_device"}
-    settings |= {"precision": "float32", "keep_hidden_states": False, "freeze_layers": 2}
+    settings |= {"precision": "float32", "keep_hidden_states": False, "freeze_layers": 1}
     run = training(model, mode="partial", gradual_unfreezing=True, epochs=1, batch_size=60, **settings)
     assert any(line.startswith("Embedding for the head") for line in run.lines)
 

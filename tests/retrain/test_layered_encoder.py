@@ -57,7 +57,7 @@ def test_every_pooling_gives_what_the_saved_model_gives(
 
 
 @pytest.mark.parametrize("pooling", [pooling for pooling in POOLINGS if pooling != "pooled"])
-@pytest.mark.parametrize("layers", [[1], [2], [3], [1, 3], [1, 2, 3]], ids=str)
+@pytest.mark.parametrize("layers", [[1], [2], [1, 2]], ids=str)
 def test_every_layer_gives_what_the_saved_model_gives(
     layers: list[int], pooling: Pooling, model: Path, features: Any, saved: Any
 ) -> None:
@@ -154,7 +154,7 @@ def test_gradients_are_those_of_the_plain_functions(steady_model: Path, features
 def test_groups_are_the_embeddings_then_the_layers(kind: str, request: pytest.FixtureRequest) -> None:
     encoder = load(request.getfixturevalue(kind), Plan(0, None), pooling="pooled")
     names = [{variable.name.split("/")[0] for variable in group} for group in encoder.groups]
-    assert names == [{"embeddings"}, {"layer_0"}, {"layer_1"}, {"layer_2", "pooler"}]
+    assert names == [{"embeddings"}, {"layer_0"}, {"layer_1", "pooler"}]
     parameters = sum(int(variable.shape.num_elements()) for group in encoder.groups for variable in group)
     assert parameters == FACTS.parameters
 

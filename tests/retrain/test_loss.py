@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.retrain.loss import SigmoidCrossEntropy, SoftmaxCrossEntropy, make_loss
 from tasks.retrain.tensorflow_setup import start_tensorflow
+from tests.retrain.graphs import DYNAMIC
 from tests.retrain.small_inputs import recipe
 
 WEIGHTS = np.array([0.5, 1.0, 3.0], np.float32)
@@ -107,6 +108,17 @@ def test_values_of_several_classes(rows: list[tuple[list[float], list[int]]], sm
     loss = SigmoidCrossEntropy(WEIGHTS, smoothing, gamma)
     found = loss.sum(tf.constant(logits, tf.float32), tf.constant(truth, tf.float32)).numpy()
     assert found == pytest.approx(of_each_class_by_hand(logits, truth, smoothing, gamma), rel=1e-4, abs=1e-5)
+
+
+def test_of_several_classes_a_tpu_computes_the_same() -> None:
+    tf = start_tensorflow()
+    logits = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    truth = np.array([[1, 0, 1]] * 5 + [[-1, -1, -1]] * 3, np.float32)
+    loss = SigmoidCrossEntropy(WEIGHTS, 0.1, 2.0)
+    compiled = tf.function(loss.sum, jit_compile=True, autograph=False)
+    assert compiled(logits, truth).numpy() == pytest.approx(loss.sum(logits, truth).numpy(), rel=1e-5)
+    operations = compiled.get_concrete_function(logits, truth).graph.get_operations()
+    assert DYNAMIC & {each.type for each in operations} == set()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])

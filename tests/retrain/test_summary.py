@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "trained", "parts"),
     [
-        ({"mode": "fine_tuning"}, None, ["embeddings", "layer 1", "layer 2", "layer 3", "not used", "head"]),
-        ({"mode": "fine_tuning", "pooling": "pooled"}, None, ["embeddings", "layer 1", "layer 2", "layer 3", "head"]),
-        ({"mode": "partial", "freeze_layers": 2, "hidden": [8]}, ["layer 3", "head"], None),
+        ({"mode": "fine_tuning"}, None, ["embeddings", "layer 1", "layer 2", "not used", "head"]),
+        ({"mode": "fine_tuning", "pooling": "pooled"}, None, ["embeddings", "layer 1", "layer 2", "head"]),
+        ({"mode": "partial", "freeze_layers": 1, "hidden": [8]}, ["layer 2", "head"], None),
         (
             {"mode": "layer_extraction", "layers": [1, 2], "freeze_layers": "embeddings"},
             ["layer 1", "layer 2", "head"],
