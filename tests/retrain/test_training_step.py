@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hubtune.errors import TrainingFailed
+from tasks.retrain import training_step
 from tasks.retrain.encoder import Encoder, load_encoder
 from tasks.retrain.examples import read_examples
 from tasks.retrain.feature_extraction import new_head
@@ -14,7 +15,7 @@ from tasks.retrain.fit import TrainingState
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
-from tasks.retrain.tensorflow_setup import start_tensorflow
+from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, recipe
@@ -153,11 +154,16 @@ class Record:
         raise AssertionError(f"diverged in step {step}")
 
 
-@pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize("clip_norm", [1.0, None])
+@pytest.mark.parametrize(("clip_norm", "lanes", "parts"), [(1.0, LANES, 4), (None, 1, 8)])
 def test_when_memory_runs_out_training_goes_on_in_parts(
-    clip_norm: float | None, steady_model: Path, tokens: Path
+    clip_norm: float | None,
+    lanes: int,
+    parts: int,
+    steady_model: Path,
+    tokens: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(training_step, "LANES", lanes)
     settings: dict[str, Any] = {
         "epochs": 1,
         "batch_size": 32,
@@ -166,14 +172,15 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
         "clip_norm": clip_norm,
     }
     record = Record()
-    # Half of a part is computed in each lane: memory suffices for a lane's share of 8 rows.
+    # Memory suffices for 5 rows at a time in each lane, which has its share of a part.
     encoder = hungry(steady_model, most=5, from_step=3)
     halved = tune(steady_model, tokens, record, encoder, **settings)
-    assert record.parts == [1, 1, 1, 4, 4, 4, 4, 4]
-    assert halved.state.parts == 4
+    assert record.parts == [1, 1, 1, *[parts] * 5]
+    assert halved.state.parts == parts
     assert [line for line in halved.lines if "memory" in line] == [
-        f"memory ran out: batches are computed in {parts} parts from here on; their size stays the same"
-        for parts in (2, 4)
+        f"memory ran out: batches are computed in {number} parts from here on; their size stays the same"
+        for number in (2, 4, 8)
+        if number <= parts
     ]
     whole = tune(steady_model, tokens, **settings)
     assert halved.state.optimizer.steps == whole.state.optimizer.steps == 8
