@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -131,10 +132,12 @@ def _compile_steps(
 
     signature = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None]), tf.TensorSpec([], tf.int64)]
 
-    @tf.function(input_signature=signature)
+    # Without AutoGraph, which takes seconds to translate all that is called in here.
+    @tf.function(input_signature=signature, autograph=False)
     def run_steps(batches: Tensor, rates: Tensor, first_step: Tensor) -> Tensor:
-        losses = tf.TensorArray(tf.float32, size=tf.shape(batches)[0])
-        for number in tf.range(tf.shape(batches)[0]):
+        steps = tf.shape(batches)[0]
+
+        def take(number: Tensor, losses: Any) -> tuple[Tensor, Any]:
             rows = batches[number]
             truth = tf.gather(labels, rows)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -142,7 +145,10 @@ def _compile_steps(
                 logits = head.logits(tf.gather(vectors, rows), first_step + tf.cast(number, tf.int64))
                 value = loss.sum(logits, truth) / tf.cast(tf.size(rows), tf.float32)
             optimizer.apply(tape.gradient(value, head.variables), rates[number])
-            losses = losses.write(number, value)
+            return number + 1, losses.write(number, value)
+
+        empty = tf.TensorArray(tf.float32, size=steps)
+        _, losses = tf.while_loop(lambda number, _: number < steps, take, [tf.constant(0), empty])
         return losses.stack()
 
     compiled: Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor] = run_steps
