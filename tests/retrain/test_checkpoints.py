@@ -216,40 +216,22 @@ def full_disk(folder: Path) -> Iterator[None]:
 ONE_EPOCH: dict[str, Any] = {"epochs": 1, "batch_size": 120}
 
 
-@pytest.fixture(scope="module")
-def without_a_store(model: Path, tokens: Path) -> Tuned:
-    return tune(model, tokens, **ONE_EPOCH)
-
-
-def test_a_disk_that_is_full_does_not_end_the_training(
-    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
-) -> None:
+def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
+    without_a_store = tune(model, tokens, **ONE_EPOCH)
     keeping = Keeping(Store.open(str(tmp_path / "disk" / "store")), [])
     with full_disk(tmp_path / "disk"):
-        require_it_goes_on(keeping, model, tokens, without_a_store)
-    assert all("no checkpoint could be kept, training goes on without" in line for line in keeping.lines)
-
-
-def test_a_store_that_takes_no_files_does_not_end_the_training(
-    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
-) -> None:
-    keeping = Keeping(Store.open(str(tmp_path / "store")), [])
-    with files_no_larger_than(4096):
-        require_it_goes_on(keeping, model, tokens, without_a_store)
-
-
-def test_a_store_that_is_not_there_does_not_end_the_training(
-    tmp_path: Path, model: Path, tokens: Path, without_a_store: Tuned
-) -> None:
-    (tmp_path / "file").write_text("this is no folder")
-    require_it_goes_on(Keeping(Store.open(str(tmp_path / "file" / "store")), []), model, tokens, without_a_store)
-
-
-def require_it_goes_on(keeping: Keeping, model: Path, tokens: Path, without_a_store: Tuned) -> None:
-    tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
+        tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
     assert tuned.state.losses == without_a_store.state.losses
     assert len(keeping.lines) == 3  # two steps, and the end of the epoch
-    assert all(line.startswith("no checkpoint could be kept, training goes on without: ") for line in keeping.lines)
+    assert all("no checkpoint could be kept, training goes on without: " in line for line in keeping.lines)
+
+
+def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("this is no folder")
+    keeping = Keeping(Store.open(str(tmp_path / "file" / "store")), [])
+    keeping.of().offer(trained(), epoch_ended=True)
+    (line,) = keeping.lines
+    assert line.startswith("no checkpoint could be kept, training goes on without: ")
 
 
 def test_a_store_that_comes_back_takes_the_next_state(keeping: Keeping) -> None:
