@@ -5,7 +5,7 @@ from that SavedModel's variables where it needs the layers one by one: to leave 
 frozen ones once, to draw dropout from the step's number.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ Dropout = Callable[[Tensor, float], Tensor]
 
 ARCHITECTURE = "architecture.json"
 """Name of the file in a `model` artifact that tells how its encoder was built by this module."""
+WORDS = "embeddings/word_embeddings"
+"""Name of the table of word vectors, float32[vocabulary, width]."""
 
 # Added to the attention scores of padding; small enough to make its weight exactly 0 in float32.
 _MASKED = -1e9
@@ -53,12 +55,12 @@ class Bert:
 
     Args:
         config: the architecture.
-        arrays: the weights, by the names and in the order of `weights_from_hugging_face`.
+        arrays: the weights one by one, by the names and in the order of `weights_from_hugging_face`.
         layers: how many layers are built; the ones above are left out, and so is the pooler then.
     """
 
     def __init__(
-        self, config: BertConfig, arrays: Mapping[str, npt.NDArray[np.float32]], layers: int | None = None
+        self, config: BertConfig, arrays: Iterable[tuple[str, npt.NDArray[np.float32]]], layers: int | None = None
     ) -> None:
         import tensorflow as tf
 
@@ -70,7 +72,7 @@ class Bert:
         whole = self.layers == config.num_hidden_layers
         self._by_name = {
             name: tf.Variable(np.ascontiguousarray(value, np.float32), name=name)
-            for name, value in arrays.items()
+            for name, value in arrays
             if _group(name) <= self.layers or (whole and name.startswith("pooler/"))
         }
 
@@ -87,21 +89,15 @@ class Bert:
                 groups[min(_group(name), self.layers)].append(variable)
         return groups
 
-    def restrict_words(self, used: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    def restrict_words(self, used: npt.NDArray[np.int32]) -> None:
         """Keep only some rows of the table of word vectors; from then on word ids count among these.
 
         Args:
             used: int32, ids of the words that are kept, in order.
-
-        Returns:
-            The whole table: float32[vocabulary, width].
         """
         import tensorflow as tf
 
-        name = "embeddings/word_embeddings"
-        table: npt.NDArray[np.float32] = self._by_name[name].numpy()
-        self._by_name[name] = tf.Variable(table[used], name=name)
-        return table
+        self._by_name[WORDS] = tf.Variable(self._by_name[WORDS].numpy()[used], name=WORDS)
 
     def embed(self, word_ids: Tensor, type_ids: Tensor | None, drop: Dropout) -> Tensor:
         """Words, positions and segments to vectors.
@@ -125,7 +121,7 @@ class Bert:
             # A product instead of a look-up: its gradient is one too, where a look-up's is a row for each token.
             one_hot = tf.one_hot(tf.reshape(type_ids, [-1]), self.config.type_vocab_size)
             type_vectors = tf.reshape(tf.matmul(one_hot, types), [batch, length, width])
-        words = tf.gather(self._by_name["embeddings/word_embeddings"], word_ids)
+        words = tf.gather(self._by_name[WORDS], word_ids)
         x = words + self._by_name["embeddings/position_embeddings"][:length] + type_vectors
         x = self._layer_norm("embeddings/layer_norm", tf.reshape(x, [batch * length, width]))
         return drop(x, self.config.hidden_dropout_prob)
@@ -207,7 +203,7 @@ def weights_from_hugging_face(
         Arrays by name, from the input to the output.
     """
     named: dict[str, npt.NDArray[np.float32]] = {
-        "embeddings/word_embeddings": weights["embeddings.word_embeddings.weight"],
+        WORDS: weights["embeddings.word_embeddings.weight"],
         "embeddings/position_embeddings": weights["embeddings.position_embeddings.weight"],
         "embeddings/type_embeddings": weights["embeddings.token_type_embeddings.weight"],
     }
@@ -250,15 +246,15 @@ class Architecture(BaseModel):
     variables: list[str]
 
 
-def read_weights(model: Path) -> tuple[BertConfig, dict[str, npt.NDArray[np.float32]]] | None:
+def read_weights(model: Path) -> tuple[BertConfig, Iterator[tuple[str, npt.NDArray[np.float32]]]] | None:
     """Read the architecture and the weights of an encoder that was saved from a `Bert`.
 
     Args:
         model: a `model` artifact's folder.
 
     Returns:
-        Its configuration and arrays by name; None for an encoder that arrived as a SavedModel, whose layers cannot be
-        told apart.
+        Its configuration, and names with arrays, each of which is read when it is asked for; None for an encoder that
+        arrived as a SavedModel, whose layers cannot be told apart.
     """
     if not (model / ARCHITECTURE).exists():
         return None
@@ -266,10 +262,10 @@ def read_weights(model: Path) -> tuple[BertConfig, dict[str, npt.NDArray[np.floa
 
     architecture = Architecture.model_validate_json((model / ARCHITECTURE).read_bytes())
     checkpoint = tf.train.load_checkpoint(str(model / "encoder" / "variables" / "variables"))
-    return architecture.config, {
-        name: checkpoint.get_tensor(f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE")
+    return architecture.config, (
+        (name, checkpoint.get_tensor(f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE"))
         for number, name in enumerate(architecture.variables)
-    }
+    )
 
 
 def _group(name: str) -> int:

@@ -87,14 +87,25 @@ class _Server:
 
 _lock = threading.Lock()
 _servers: list[_Server] = []
+# The `ForkedProcess` objects, by identity, whose end the server has still to tell.
+_users: set[int] = set()
 
 
-def _running_server(environment: dict[str, str]) -> _Server:
+def _running_server(environment: dict[str, str], user: int) -> _Server:
     """The server of this process; another one if it was killed, since nothing depends on it but what it would fork."""
     with _lock:
+        _users.add(user)
         if not _servers or not _servers[-1].runs():
             _servers.append(_Server(environment))
         return _servers[-1]
+
+
+def end_if_idle() -> None:
+    """End the server, which holds some 400 MB, unless there are processes whose end it is to tell."""
+    with _lock:
+        if not _users:
+            for server in _servers:
+                server.end()
 
 
 @atexit.register
@@ -127,7 +138,7 @@ class ForkedProcess:
         # "replace": TensorFlow's own log lines may be cut within a character.
         self.stdout = os.fdopen(mine_out, encoding="utf-8", errors="replace")
         self.stderr = os.fdopen(mine_err, encoding="utf-8", errors="replace")
-        server = _running_server(environment)
+        server = _running_server(environment, id(self))
         server.ask([their_in, their_out, their_err, theirs.fileno()])
         for descriptor in (their_in, their_out, their_err):
             os.close(descriptor)
@@ -144,6 +155,7 @@ class ForkedProcess:
             raise
         finally:
             if not line:
+                _users.discard(id(self))
                 for each in (self.stdin, self.stdout, self.stderr, self._answers, self._socket):
                     each.close()
         if not line:
@@ -161,6 +173,7 @@ class ForkedProcess:
             self.returncode = int(self._answers.readline() or -signal.SIGKILL)
             self._answers.close()
             self._socket.close()
+            _users.discard(id(self))
         return self.returncode
 
     def kill(self) -> None:

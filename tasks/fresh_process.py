@@ -22,7 +22,7 @@ from typing import Any
 
 from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, from_json
 from hubtune.progress import ProgressLine, Say
-from tasks.fork_server import ForkedProcess, ForkServerEnded
+from tasks.fork_server import ForkedProcess, ForkServerEnded, end_if_idle
 
 Work = Callable[[dict[str, Any], Say], dict[str, Any]]
 
@@ -34,7 +34,9 @@ _CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_US
 _PREFERRED = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
-def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float) -> dict[str, Any]:
+def run_in_fresh_process(
+    module: str, request: dict[str, Any], say: Say, *, timeout_seconds: float, alone: bool = False
+) -> dict[str, Any]:
     """Run `python -m module` in a new process, give it the request and wait for its answer.
 
     Args:
@@ -42,6 +44,8 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         request: JSON values, paths as strings.
         say: takes the child's progress lines.
         timeout_seconds: the child is killed after this time.
+        alone: whether the memory that forked processes start from (`tasks.fork_server`) is given back first. It costs
+            this process, and the next one, the seconds that it takes to import TensorFlow.
 
     Returns:
         What the child's `work` returned.
@@ -52,7 +56,7 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
         UnexpectedFailure: the child did not end in time, or failed with an error that is not of hubtune's family.
     """
     try:
-        child = _start(module, timeout_seconds)
+        child = _start(module, timeout_seconds, alone)
     except ForkServerEnded as error:
         raise _ended("tasks.fork_server", error.status, False, timeout_seconds, error.last_words) from None
     except TimeoutError:
@@ -95,9 +99,11 @@ def run_in_fresh_process(module: str, request: dict[str, Any], say: Say, *, time
     return result
 
 
-def _start(module: str, timeout_seconds: float) -> "ForkedProcess | subprocess.Popen[str]":
+def _start(module: str, timeout_seconds: float, alone: bool) -> "ForkedProcess | subprocess.Popen[str]":
     environment = _PREFERRED | os.environ | _CHILD_ENVIRONMENT
-    if sys.platform == "linux":
+    if alone:
+        end_if_idle()
+    elif sys.platform == "linux":
         return ForkedProcess(module, environment, timeout_seconds)
     return subprocess.Popen(
         # -P: what lies in the working directory must not stand in for a module.

@@ -78,6 +78,31 @@ def test_processes_come_from_one_that_has_imported_tensorflow(tmp_path: Path) ->
     assert run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60)["tensorflow"] is True
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_alone_a_process_has_the_memory_of_the_server_too(tmp_path: Path) -> None:
+    request = {"do": "answer", "numbers": []}
+
+    def tensorflow_was_there(*, alone: bool) -> bool:
+        answer = run_in_fresh_process(CHILD, request, lambda _: None, timeout_seconds=60, alone=alone)
+        return bool(answer["tensorflow"])
+
+    with ThreadPoolExecutor(1) as thread:
+        hanging = tmp_path / "pid"
+        other = thread.submit(
+            run_in_fresh_process, CHILD, {"do": "hang", "pid_file": str(hanging)}, lambda _: None, timeout_seconds=600
+        )
+        _wait_until(hanging.exists)
+        child, server = _pids(hanging)
+        assert not tensorflow_was_there(alone=True)
+        assert _lives(server), "it has still to tell how the other one ends"
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(WorkerDied, match="was killed"):
+            other.result()
+    assert not tensorflow_was_there(alone=True)
+    assert not _lives(server)
+    assert tensorflow_was_there(alone=False)
+
+
 def test_the_environment_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("one", "two", "large" * 100_000):
         monkeypatch.setenv("HUBTUNE_SOMETHING", value)

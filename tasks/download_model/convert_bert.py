@@ -43,7 +43,7 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
     encoder, preprocessor = folder / "encoder", folder / "preprocessor"
     say(f"Converting {config.num_hidden_layers} layers, {config.hidden_size} wide, to a SavedModel")
     weights = weights_from_hugging_face(config, load_file(source / "model.safetensors"))
-    save_encoder(Bert(config, weights), folder)
+    save_encoder(Bert(config, weights.items()), folder)
     say("Converting the tokenizer to a SavedModel")
     save_reproducibly(build_preprocessor(source / "vocab.txt", settings), preprocessor)
     say("Inspecting the converted model")

@@ -137,9 +137,10 @@ def _take_step(
     import tensorflow as tf
 
     before, step = state.optimizer.steps, len(state.losses)
+    fitting = step_taker.parts_of(len(rows), int(inputs.lengths[rows].max()))
     while True:
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
-        wholes = np.array_split(rows, min(state.parts, len(rows)))
+        wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
         pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
         parts = [(inputs.batch(piece), truth[piece]) for piece in pieces]
         if pad is not None:
@@ -156,15 +157,16 @@ def _take_step(
                 remedy="run again on all workers; training goes on from the last checkpoint",
             ) from error
         except tf.errors.ResourceExhaustedError as error:
-            if state.optimizer.steps != before or pad is not None or state.parts >= len(rows):
+            if state.optimizer.steps != before or pad is not None or len(wholes) == len(rows):
                 told = [line.strip() for line in str(error).splitlines() if "OOM" in line or "memory" in line]
                 raise TrainingFailed(
-                    f"memory ran out in step {before + 1}, with a batch of {len(rows)} rows in {state.parts} parts"
+                    f"memory ran out in step {before + 1}, with a batch of {len(rows)} rows in {len(wholes)} parts"
                     + (f": {told[0]}" if told else ""),
                     where="train.batch_size",
                     remedy="give the worker more memory, or lower train.max_length or train.batch_size",
                 ) from error
-            state.parts *= 2
+            while state.parts <= len(wholes):
+                state.parts *= 2
             say(f"memory ran out: batches are computed in {state.parts} parts from here on; their size stays the same")
 
 

@@ -1,5 +1,6 @@
 """The epoch loop that every mode shares: train, validate, keep the best weights, stop when nothing gets better."""
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,12 @@ class TrainingState:
             "losses": np.array(self.losses, np.float32),
         }
 
+    def release(self) -> None:
+        """Give the memory back that only training needs: the optimiser's moments, and the copy of the best weights."""
+        self.optimizer.release()
+        self.best = []
+        gc.collect()  # what was traced refers to itself, and to the moments
+
     def restore(self, arrays: Arrays, epoch: int, history: list[Epoch], parts: int) -> None:
         """Go back to a state whose `arrays` were kept."""
         self.assign([arrays[f"variable/{number}"] for number in range(len(self.variables))])
@@ -137,6 +144,7 @@ def fit(
             raise diverged("validation loss", validation.loss, f"the end of epoch {state.epoch}", learning_rate)
         best = best_epoch(state.history, monitor)
         if best == state.epoch:
+            state.best = []  # first, so that there is room for one copy and not for two
             state.best = state.weights()
         line = (
             f"epoch {state.epoch}/{epochs}: train loss {train_loss:.4f}, validation loss {validation.loss:.4f}, "

@@ -70,6 +70,10 @@ class AdamW:
         """How many steps were taken."""
         return int(self._step.numpy())
 
+    def release(self) -> None:
+        """Let the moments go: there is no further step."""
+        self._first, self._second = [], []
+
     def apply(self, gradients: Sequence[Tensor | None], learning_rate: Tensor) -> Tensor:
         """Take one step.
 

@@ -21,7 +21,7 @@ from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_s
 
 TOKENISE_VERSION = 1
 EMBED_VERSION = 3
-TRAIN_VERSION = 4
+TRAIN_VERSION = 5
 
 
 @task(name="Tokenise texts", timeout_seconds=3600, **RETRY)

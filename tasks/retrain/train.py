@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, ClassifierFacts, ModelFacts, Split
 from schemas.train_recipe import TrainRecipe
-from tasks.bert import ARCHITECTURE
+from tasks.bert import ARCHITECTURE, WORDS, read_weights
 from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import Encoder, load_encoder, trained_groups
@@ -29,8 +29,6 @@ from tasks.retrain.strategy import open_strategy, scope
 from tasks.retrain.summary import summarise
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.truth import require_task
-
-_WORDS = "embeddings/word_embeddings:0"
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,8 @@ def _tune(
             # without them, each step has less to update. They stay as they are, where weight decay alone would shrink
             # them, by some 1e-4 in a run.
             used, renumbered = restrict_vocabulary(texts)
-            words = (loaded.bert.restrict_words(used), used)
+            loaded.bert.restrict_words(used)
+            words = used
             inputs = dict(zip(examples, renumbered, strict=True))
         elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
             inputs = {
@@ -174,6 +173,7 @@ def _tune(
         strategy,
         precision,
     )
+    state.release()
     compute_logits = compile_logits(encoder, head)
     held_out: tuple[Split, ...] = ("validation", "test")
     logits = {
@@ -181,7 +181,15 @@ def _tune(
     }
     weights = {variable.name: variable.numpy() for group in groups for variable in group}
     if words is not None:
-        table, used = words
-        table[used] = weights[_WORDS]
-        weights[_WORDS] = table
+        name = f"{WORDS}:0"
+        table = _pretrained_words(model)
+        table[words] = weights[name]
+        weights[name] = table
     return _Trained(head.weights(), weights, state, logits)
+
+
+def _pretrained_words(model: Path) -> npt.NDArray[np.float32]:
+    """The whole table of word vectors, read again: for as long as training takes, its memory is of better use."""
+    known = read_weights(model)
+    assert known is not None
+    return next(values for name, values in known[1] if name == WORDS)

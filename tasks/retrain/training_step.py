@@ -21,6 +21,9 @@ Lane = tuple[Tensor, Tensor, Tensor]
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
+# Tokens that a lane computes at a time, padding included: what is kept of them for the backward pass is most of what a
+# step needs of memory (docs/benchmarks.md).
+LANE_TOKENS = 640
 
 
 class TrainingStep:
@@ -59,6 +62,20 @@ class TrainingStep:
         self._whole = self._compile(self.whole, takes_batch=True, takes_rate=True)
         self._part = self._compile(self._add_part, takes_batch=True, takes_rate=False)
         self._update = self._compile(self._apply_sums, takes_batch=False, takes_rate=True)
+
+    def parts_of(self, rows: int, length: int) -> int:
+        """In how many parts a batch is computed at least, one after the other, so that it does not need much memory.
+
+        Args:
+            rows: in the batch.
+            length: tokens of each, padding included.
+
+        Returns:
+            1 or more; 1 where nothing is computed in lanes: an accelerator is the faster the more it is given.
+        """
+        if self._lanes == 1:
+            return 1
+        return -(-rows // (self.at_once * max(1, LANE_TOKENS // length)))
 
     def take(self, parts: Sequence[Part], rate: np.float32, draw: int) -> np.float32:
         """Take a step.

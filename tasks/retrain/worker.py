@@ -58,6 +58,8 @@ def train(
     """`tasks.retrain.train.train` in a process of its own, with its checkpoints in the store under this key."""
     answer = _ask(
         say,
+        # Minutes of work, and most of a run's memory.
+        alone=recipe.mode != "feature_extraction",
         work="train",
         model=str(model),
         facts=facts.model_dump(),
@@ -71,8 +73,8 @@ def train(
     return ClassifierFacts.model_validate(answer)
 
 
-def _ask(say: Say, **request: Any) -> dict[str, Any]:
-    return run_in_fresh_process("tasks.retrain.worker", request, say, timeout_seconds=_TIMEOUT_SECONDS)
+def _ask(say: Say, *, alone: bool = False, **request: Any) -> dict[str, Any]:
+    return run_in_fresh_process("tasks.retrain.worker", request, say, timeout_seconds=_TIMEOUT_SECONDS, alone=alone)
 
 
 def _work(request: dict[str, Any], say: Say) -> dict[str, Any]:

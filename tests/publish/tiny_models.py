@@ -114,7 +114,7 @@ def _bert(
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
-    bert = Bert(config, weights_from_hugging_face(config, _RandomWeights(config, generator)))
+    bert = Bert(config, weights_from_hugging_face(config, _RandomWeights(config, generator)).items())
     if kind == "fine_tuning":  # GELU as Keras exports it, through Erfc
         bert.gelu = lambda x: tf.nn.gelu(x, approximate=False)
     elif kind == "no_onnx_counterpart":

@@ -113,7 +113,7 @@ def pretrained(model: Path) -> Weights:
     """The weights that training starts from, by the names of their variables."""
     known = read_weights(model)
     assert known is not None
-    return {f"{name}:0": values for name, values in known[1].items()}
+    return {f"{name}:0": values for name, values in known[1]}
 
 
 def with_effect(weights: Weights) -> Weights:

@@ -124,7 +124,7 @@ def write_model(folder: Path) -> Path:
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
-    save_encoder(Bert(config, weights_from_hugging_face(config, _weights(config))), folder)
+    save_encoder(Bert(config, weights_from_hugging_face(config, _weights(config)).items()), folder)
     return folder
 
 

@@ -1,5 +1,6 @@
 """A batch in parts is the same step; and what happens when memory runs out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
-from tasks.retrain.training_step import TrainingStep
+from tasks.retrain.training_step import Part, TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, recipe
 
@@ -29,15 +30,33 @@ def same_weights(found: Tuned, expected: Tuned, atol: float) -> None:
         np.testing.assert_allclose(value, other[name], atol=atol, err_msg=name)
 
 
-def test_parts_of_a_batch_make_the_same_steps(steady_model: Path, tokens: Path) -> None:
+def test_parts_of_a_batch_make_the_same_steps(
+    steady_model: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The last batch has 40 rows, and no part is as large as another throughout.
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 50, "dropout": 0.0, "learning_rate": 1e-3}
     whole = tune(steady_model, tokens, **settings)
-    divided = tune(steady_model, tokens, accumulation_steps=7, **settings)
-    assert divided.state.parts == 7
-    assert len(divided.state.losses) == len(whole.state.losses) == 5
-    np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
-    same_weights(divided, whole, atol=5e-5)
+    asked = tune(steady_model, tokens, accumulation_steps=7, **settings)
+    assert asked.state.parts == 7
+    # In lanes, long texts are computed a few at a time.
+    monkeypatch.setattr(training_step, "LANES", LANES)
+    monkeypatch.setattr(training_step, "LANE_TOKENS", 100)
+    shapes: list[list[tuple[int, ...]]] = []
+    take = TrainingStep.take
+
+    def taken(step: TrainingStep, parts: Sequence[Part], rate: np.float32, draw: int) -> np.float32:
+        shapes.append([features["input_word_ids"].shape for features, _ in parts])
+        return take(step, parts, rate, draw)
+
+    monkeypatch.setattr(TrainingStep, "take", taken)
+    long = tune(steady_model, tokens, **settings)
+    assert all(rows * length <= 100 for parts in shapes for rows, length in parts)
+    assert len(set(map(len, shapes))) > 1, "the shorter the texts, the fewer parts"
+    assert {len(parts) % LANES for parts in shapes} == {0}
+    for divided in (asked, long):
+        assert len(divided.state.losses) == len(whole.state.losses) == 5
+        np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
+        same_weights(divided, whole, atol=5e-5)
 
 
 @pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (1, 3)])

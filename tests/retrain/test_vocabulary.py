@@ -15,7 +15,7 @@ from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.tokenise import tokenise
 from tests.retrain.runs import Run, pretrained, run_training, with_effect
-from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, POSITIONS, recipe, topics, write_rows
+from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, POSITIONS, WIDTH, recipe, topics, write_rows
 
 TABLE = "embeddings/word_embeddings:0"
 IDS = st.lists(st.lists(st.integers(0, 30_000), max_size=12), min_size=1, max_size=8)
@@ -41,10 +41,9 @@ def test_an_encoder_gives_the_same_with_fewer_words(model: Path) -> None:
     assert isinstance(restricted, LayeredEncoder)
     texts = TokenIds.of([[2, 9, 40, 3], [2, 17, 3], [2, 9, 9, 9, 31, 3]])
     used, (numbers,) = restrict_vocabulary([texts])
-    table = restricted.bert.restrict_words(used)
-    assert np.array_equal(table, pretrained(model)[TABLE])
+    restricted.bert.restrict_words(used)
     assert restricted.groups[0][0].name == TABLE
-    assert restricted.groups[0][0].shape == (7, table.shape[1])
+    assert restricted.groups[0][0].shape == (7, WIDTH)
     rows = np.arange(3)
     vectors = [encoder.text_vectors(ids.batch(rows), None) for encoder, ids in ((whole, texts), (restricted, numbers))]
     assert np.array_equal(*vectors)
