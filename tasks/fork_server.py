@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -87,25 +88,30 @@ class _Server:
 
 _lock = threading.Lock()
 _servers: list[_Server] = []
-# The `ForkedProcess` objects, by identity, whose end the server has still to tell.
-_users: set[int] = set()
+# Those whose end the server has still to tell.
+_users: "weakref.WeakSet[ForkedProcess]" = weakref.WeakSet()
 
 
-def _running_server(environment: dict[str, str], user: int) -> _Server:
+def _running_server(environment: dict[str, str], user: "ForkedProcess") -> _Server:
     """The server of this process; another one if it was killed, since nothing depends on it but what it would fork."""
     with _lock:
-        _users.add(user)
         if not _servers or not _servers[-1].runs():
             _servers.append(_Server(environment))
+        _users.add(user)
         return _servers[-1]
 
 
-def end_if_idle() -> None:
-    """End the server, which holds some 400 MB, unless there are processes whose end it is to tell."""
+def runs() -> bool:
+    """Whether this process has a server."""
     with _lock:
-        if not _users:
-            for server in _servers:
-                server.end()
+        return bool(_servers) and _servers[-1].runs()
+
+
+def end_if_idle() -> None:
+    """End the server, and so give its memory back, unless there are processes whose end it is to tell."""
+    with _lock:
+        while _servers and not _users:
+            _servers.pop().end()
 
 
 @atexit.register
@@ -138,7 +144,7 @@ class ForkedProcess:
         # "replace": TensorFlow's own log lines may be cut within a character.
         self.stdout = os.fdopen(mine_out, encoding="utf-8", errors="replace")
         self.stderr = os.fdopen(mine_err, encoding="utf-8", errors="replace")
-        server = _running_server(environment, id(self))
+        server = _running_server(environment, self)
         server.ask([their_in, their_out, their_err, theirs.fileno()])
         for descriptor in (their_in, their_out, their_err):
             os.close(descriptor)
@@ -155,7 +161,7 @@ class ForkedProcess:
             raise
         finally:
             if not line:
-                _users.discard(id(self))
+                _users.discard(self)
                 for each in (self.stdin, self.stdout, self.stderr, self._answers, self._socket):
                     each.close()
         if not line:
@@ -173,7 +179,7 @@ class ForkedProcess:
             self.returncode = int(self._answers.readline() or -signal.SIGKILL)
             self._answers.close()
             self._socket.close()
-            _users.discard(id(self))
+            _users.discard(self)
         return self.returncode
 
     def kill(self) -> None:

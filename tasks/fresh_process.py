@@ -44,8 +44,9 @@ def run_in_fresh_process(
         request: JSON values, paths as strings.
         say: takes the child's progress lines.
         timeout_seconds: the child is killed after this time.
-        alone: whether the memory that forked processes start from (`tasks.fork_server`) is given back first. It costs
-            this process, and the next one, the seconds that it takes to import TensorFlow.
+        alone: whether the memory that forked processes start from (`tasks.fork_server`) is given back first, unless
+            others of its processes still run. It costs this process, and the next one that is forked, the seconds that
+            it takes to import TensorFlow.
 
     Returns:
         What the child's `work` returned.
@@ -99,8 +100,13 @@ def run_in_fresh_process(
     return result
 
 
+def child_environment() -> dict[str, str]:
+    """The environment variables of such a process, however it is started: some decide what TensorFlow computes."""
+    return _PREFERRED | os.environ | _CHILD_ENVIRONMENT
+
+
 def _start(module: str, timeout_seconds: float, alone: bool) -> "ForkedProcess | subprocess.Popen[str]":
-    environment = _PREFERRED | os.environ | _CHILD_ENVIRONMENT
+    environment = child_environment()
     if alone:
         end_if_idle()
     elif sys.platform == "linux":

@@ -93,11 +93,13 @@ def test_alone_a_process_has_the_memory_of_the_server_too(tmp_path: Path) -> Non
         )
         _wait_until(hanging.exists)
         child, server = _pids(hanging)
-        assert not tensorflow_was_there(alone=True)
-        assert _lives(server), "it has still to tell how the other one ends"
-        os.kill(child, signal.SIGKILL)
+        try:
+            assert not tensorflow_was_there(alone=True)
+            assert _lives(server), "it has still to tell how the other one ends"
+        finally:
+            os.kill(child, signal.SIGKILL)
         with pytest.raises(WorkerDied, match="was killed"):
-            other.result()
+            other.result(timeout=30)
     assert not tensorflow_was_there(alone=True)
     assert not _lives(server)
     assert tensorflow_was_there(alone=False)

@@ -94,7 +94,8 @@ def fine_tune(
         done = len(state.losses) - state.epoch * steps
         progress.advance(sum(map(len, batches[:done])))
         for rows in batches[done:]:
-            value = _take_step(step_taker, inputs, truth, rows, state, pad, say)
+            length = int(lengths[rows].max())
+            value = _take_step(step_taker, inputs, truth, rows, length, state, pad, say)
             require_finite(np.array([value]), [rows], state, keeper)
             state.losses.append(value)
             progress.advance(len(rows))
@@ -130,6 +131,7 @@ def _take_step(
     inputs: Inputs,
     truth: Truth,
     rows: Rows,
+    length: int,
     state: TrainingState,
     pad: tuple[int, int] | None,
     say: Say,
@@ -137,7 +139,7 @@ def _take_step(
     import tensorflow as tf
 
     before, step = state.optimizer.steps, len(state.losses)
-    fitting = step_taker.parts_of(len(rows), int(inputs.lengths[rows].max()))
+    fitting = step_taker.parts_of(len(rows), length)
     while True:
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
         wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
@@ -167,7 +169,10 @@ def _take_step(
                 ) from error
             while state.parts <= len(wholes):
                 state.parts *= 2
-            say(f"memory ran out: batches are computed in {state.parts} parts from here on; their size stays the same")
+            say(
+                f"memory ran out: batches are computed in {state.parts} parts or more from here on; "
+                "their size stays the same"
+            )
 
 
 def _fixed_size(recipe: TrainRecipe, at_once: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ class TrainingState:
         losses: of all steps so far; those of the epoch that is under way tell how far it is.
         history: one entry for each epoch done.
         best: the weights after the best epoch; at first those that training started from.
-        parts: in how many parts a batch is computed.
+        parts: in how many parts a batch is computed at least.
         precision: what the encoder's layers are computed in.
     """
 
@@ -75,7 +75,10 @@ class TrainingState:
         }
 
     def release(self) -> None:
-        """Give the memory back that only training needs: the optimiser's moments, and the copy of the best weights."""
+        """Give the memory back that only training needs: the optimiser's moments, and the copy of the best weights.
+
+        After it, the state can be neither kept nor trained any further.
+        """
         self.optimizer.release()
         self.best = []
         gc.collect()  # what was traced refers to itself, and to the moments

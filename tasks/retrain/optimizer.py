@@ -110,7 +110,7 @@ class AdamW:
         # The op adds epsilon before v's bias is corrected (the paper's second form, "epsilon hat"); this makes it the
         # first form.
         epsilon = EPSILON * tf.sqrt(1.0 - beta_2_power)
-        rates = {share: learning_rate * share for share in set(self._rates)}
+        rates = {share: learning_rate * share for share in dict.fromkeys(self._rates)}
         kept = {share: 1.0 - rate * self._weight_decay for share, rate in rates.items()}
         slots = zip(self._trained, gradients, self._first, self._second, self._decayed, self._rates, strict=True)
         for variable, gradient, first, second, decayed, share in slots:

@@ -29,7 +29,7 @@ def start_tensorflow(*, in_lanes: bool = False) -> Any:
     Returns:
         The module `tensorflow`, with deterministic ops switched on for this process.
     """
-    # As in the processes that blocks work in (`tasks.fresh_process`), where it has been imported by now.
+    # As in the processes that blocks work in (`tasks.fresh_process`), where it may have been imported by now.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # Without a GPU, TensorFlow reports as an error that it found none; with one, its errors are worth reading.

@@ -140,7 +140,7 @@ def _tune(
     precision = choose_precision(recipe.precision, model, strategy, say)
     loaded = load_encoder(model, facts, recipe, plan, precision)
     encoder: Encoder = loaded
-    words = None
+    words: npt.NDArray[np.int32] | None = None
     trained_groups(loaded, plan.frozen_groups, facts)  # refuses before anything is computed
     assert recipe.hidden is not None
     say(summarise(loaded.groups, plan.frozen_groups, facts.parameters, loaded.width, recipe.hidden, classes))
@@ -150,9 +150,8 @@ def _tune(
             # The table of word vectors is half of a small encoder. Rows of words that do not occur have no gradient:
             # without them, each step has less to update. They stay as they are, where weight decay alone would shrink
             # them, by some 1e-4 in a run.
-            used, renumbered = restrict_vocabulary(texts)
-            loaded.bert.restrict_words(used)
-            words = used
+            words, renumbered = restrict_vocabulary(texts)
+            loaded.bert.restrict_words(words)
             inputs = dict(zip(examples, renumbered, strict=True))
         elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
             inputs = {

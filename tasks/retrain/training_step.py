@@ -21,8 +21,8 @@ Lane = tuple[Tensor, Tensor, Tensor]
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
-# Tokens that a lane computes at a time, padding included: what is kept of them for the backward pass is most of what a
-# step needs of memory (docs/benchmarks.md).
+# Tokens that a lane computes at a time, padding included, or one text: what is kept of them for the backward pass is
+# much of what a step needs of memory (docs/benchmarks.md). Among 512, 640 and 1,024, 512 took more time.
 LANE_TOKENS = 640
 
 
@@ -71,7 +71,8 @@ class TrainingStep:
             length: tokens of each, padding included.
 
         Returns:
-            1 or more; 1 where nothing is computed in lanes: an accelerator is the faster the more it is given.
+            1 or more; 1 where nothing is computed in lanes: an accelerator is the faster the more it is given, and an
+            encoder that arrived as a SavedModel is left as it is.
         """
         if self._lanes == 1:
             return 1

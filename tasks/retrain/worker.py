@@ -58,7 +58,7 @@ def train(
     """`tasks.retrain.train.train` in a process of its own, with its checkpoints in the store under this key."""
     answer = _ask(
         say,
-        # Minutes of work, and most of a run's memory.
+        # What trains an encoder needs most of a run's memory, and mostly minutes.
         alone=recipe.mode != "feature_extraction",
         work="train",
         model=str(model),

@@ -12,6 +12,7 @@ from tasks.retrain import training_step
 from tasks.retrain.tensorflow_setup import LANES
 from tasks.retrain.tokenise import tokenise
 from tests.retrain import small_inputs
+from tests.retrain.every_mode import SETTINGS
 from tests.retrain.processes import end, start
 from tests.retrain.runs import Run, Training, run_training
 
@@ -54,6 +55,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def three_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two layers none lies between others; three take half as long again to trace."""
+    return small_inputs.write_model(tmp_path_factory.mktemp("three_layers"), 3)
+
+
+@pytest.fixture(scope="session")
 def saved_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_inputs.without_layers(model, tmp_path_factory.mktemp("saved_model") / "model")
 
@@ -74,7 +81,8 @@ def tokens(model: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def runs(model: Path, rows: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Every mode in two processes, at the same time, so that each disturbs the other's timing."""
     folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    end(*(start("tests.retrain.every_mode", model, rows, tokens, folder / "out") for folder in folders))
+    for mode in SETTINGS:
+        end(*(start("tests.retrain.every_mode", model, rows, tokens, folder / "out", mode) for folder in folders))
     return [folder / "out" for folder in folders]
 
 

@@ -1,7 +1,7 @@
-"""Trains in every mode, for tests of several processes; its arguments: MODEL ROWS TOKENS FOLDER.
+"""Trains in one mode, for tests of several processes; its arguments: MODEL ROWS TOKENS FOLDER MODE [STORE LAST].
 
-With a store and a mode behind it, trains in that mode alone and keeps each step's state; it stands still after some of
-them, so that it can be killed.
+A process trains once, as in a run: TensorFlow's threads, which results depend on, follow from its first work. With a
+store, each step's state is kept; it stands still after the LAST of them, so that it can be killed.
 """
 
 import time
@@ -54,18 +54,14 @@ def run(mode: str, model: Path, rows: Path, tokens: Path, folder: Path, keeper: 
     train(model, FACTS, rows, tokens, embeddings, settings, keeper, folder, say)
 
 
-def main(model: Path, rows: Path, tokens: Path, folder: Path) -> None:
-    (folder / "embeddings").mkdir(parents=True)
-    embed(model, FACTS, tokens, distinct_keys(tokens), recipe(), folder / "embeddings", print)
-    for mode in SETTINGS:
-        run(mode, model, rows, tokens, folder / mode, None, print)
+def main(model: Path, rows: Path, tokens: Path, folder: Path, mode: str, store: str = "", last: str = "") -> None:
+    if mode == "feature_extraction" and not (folder / "embeddings").exists():
+        (folder / "embeddings").mkdir(parents=True)
+        embed(model, FACTS, tokens, distinct_keys(tokens), recipe(), folder / "embeddings", print)
+    run(mode, model, rows, tokens, folder / mode, Loud(Store.open(store), mode, int(last)) if store else None, print)
 
 
 if __name__ == "__main__":
     given = arguments()
-    paths = list(map(Path, given[:4]))
-    if len(given) == 4:
-        main(*paths)
-    else:
-        store, mode, last = given[4:]
-        run(mode, paths[0], paths[1], paths[2], paths[3] / mode, Loud(Store.open(store), mode, int(last)), print)
+    model, rows, tokens, folder = map(Path, given[:4])
+    main(model, rows, tokens, folder, *given[4:])

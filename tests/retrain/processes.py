@@ -1,4 +1,4 @@
-"""Processes that train, forked from one that has imported TensorFlow, as the processes of a run are (on Linux)."""
+"""Processes that train, forked from one that has imported TensorFlow (on Linux), and with threads as in a run."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tasks.fork_server import ForkedProcess
+from tasks.fresh_process import child_environment
 
 Process = ForkedProcess | subprocess.Popen[str]
 _ARGUMENTS = "HUBTUNE_TEST_ARGUMENTS"
@@ -14,7 +15,9 @@ _ARGUMENTS = "HUBTUNE_TEST_ARGUMENTS"
 
 def start(module: str, *arguments: str | int | Path, **environment: str) -> Process:
     """Start a module that takes its arguments from `arguments()`."""
-    variables = os.environ | environment | {_ARGUMENTS: json.dumps([str(each) for each in arguments])}
+    # But for the threads of tests that train in their own process.
+    inherited = {name: value for name, value in child_environment().items() if name != "TF_NUM_INTRAOP_THREADS"}
+    variables = inherited | environment | {_ARGUMENTS: json.dumps([str(each) for each in arguments])}
     if sys.platform == "linux":
         return ForkedProcess(module, variables, timeout_seconds=120)
     pipe = subprocess.PIPE

@@ -101,7 +101,7 @@ def _write_split(folder: Path, rows: Sequence[tuple[str, int] | tuple[str, list[
     return write_rows(folder, splits, LABELS)
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, layers: int = LAYERS) -> Path:
     """A `model` artifact's folder without the preprocessor, which block 4 does not use. Dropout is that of BERT."""
     from tasks.bert import Bert, BertConfig, weights_from_hugging_face
     from tasks.download_model.bert_encoder import save_encoder
@@ -115,7 +115,7 @@ def write_model(folder: Path) -> Path:
         hidden_act="gelu",
         vocab_size=len(vocabulary),
         hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=2 * WIDTH,
         max_position_embeddings=POSITIONS,

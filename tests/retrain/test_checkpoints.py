@@ -216,22 +216,26 @@ def full_disk(folder: Path) -> Iterator[None]:
 ONE_EPOCH: dict[str, Any] = {"epochs": 1, "batch_size": 120}
 
 
-def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
-    without_a_store = tune(model, tokens, **ONE_EPOCH)
-    keeping = Keeping(Store.open(str(tmp_path / "disk" / "store")), [])
+NOT_KEPT = "no checkpoint could be kept, training goes on without: "
+
+
+def test_on_a_disk_that_is_full_nothing_is_kept(tmp_path: Path) -> None:
+    keeping, large = Keeping(Store.open(str(tmp_path / "disk" / "store")), []), trained()
+    large.best = [np.zeros(10_000, np.float32)]
     with full_disk(tmp_path / "disk"):
-        tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
-    assert tuned.state.losses == without_a_store.state.losses
-    assert len(keeping.lines) == 3  # two steps, and the end of the epoch
-    assert all("no checkpoint could be kept, training goes on without: " in line for line in keeping.lines)
+        keeping.of().offer(large, epoch_ended=True)
+    (line,) = keeping.lines
+    assert line.startswith(NOT_KEPT)
 
 
-def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path, model: Path, tokens: Path) -> None:
+    without_a_store = tune(model, tokens, **ONE_EPOCH)
     (tmp_path / "file").write_text("this is no folder")
     keeping = Keeping(Store.open(str(tmp_path / "file" / "store")), [])
-    keeping.of().offer(trained(), epoch_ended=True)
-    (line,) = keeping.lines
-    assert line.startswith("no checkpoint could be kept, training goes on without: ")
+    tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
+    assert tuned.state.losses == without_a_store.state.losses
+    assert len(keeping.lines) == 3  # two steps, and the end of the epoch
+    assert all(line.startswith(NOT_KEPT) for line in keeping.lines)
 
 
 def test_a_store_that_comes_back_takes_the_next_state(keeping: Keeping) -> None:
@@ -312,9 +316,9 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     (tmp_path / "embeddings").symlink_to(runs[0] / "embeddings")
 
     def train(last: int) -> Process:
-        folders = (model, rows, tokens, tmp_path, tmp_path / "store")
+        folders = (model, rows, tokens, tmp_path)
         # A killed process leaves TensorFlow's temporary files behind.
-        return start("tests.retrain.every_mode", *folders, mode, last, TMPDIR=str(tmp_path))
+        return start("tests.retrain.every_mode", *folders, mode, tmp_path / "store", last, TMPDIR=str(tmp_path))
 
     killed = train(last)
     assert killed.stdout is not None

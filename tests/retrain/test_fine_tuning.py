@@ -1,5 +1,6 @@
 """Encoder and head trained together: it learns what a frozen encoder does not know."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def test_it_learns_and_leaves_encoder_and_head_with_the_best_weights(
     same = [name for name, value in tuned.weights.items() if np.array_equal(value, before[name])]
     assert all(name.startswith("pooler/") for name in same)
     assert [len(line) for line in tuned.lines if line.startswith("epoch ")] != []
+    only_for_training = [weakref.ref(each) for each in (*tuned.state.optimizer.state[1:], *tuned.state.best)]
+    assert all(reference() is not None for reference in only_for_training)
+    tuned.state.release()
+    assert all(reference() is None for reference in only_for_training), "nothing holds their memory any more"
 
 
 @pytest.mark.parametrize("mode", ["partial", "layer_extraction"])

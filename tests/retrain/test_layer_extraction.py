@@ -18,14 +18,14 @@ from tests.retrain.small_inputs import FACTS, LABELS, LAYERS, WIDTH, recipe
 
 pytestmark = pytest.mark.slow
 
-CHOICES = [([1], 1), ([2], 2), ([1, 2], 2)]
+CHOICES = [([1], 1), ([2], 2), ([3], 3), ([1, 2], 2), ([1, 3], 3)]
 
 
 @pytest.mark.parametrize(("layers", "highest"), CHOICES, ids=str)
-def test_layers_above_the_highest_are_not_in_the_graph(layers: list[int], highest: int, model: Path) -> None:
+def test_layers_above_the_highest_are_not_in_the_graph(layers: list[int], highest: int, three_layers: Path) -> None:
     start_tensorflow()
     settings = recipe(mode="layer_extraction", layers=layers)
-    encoder = load_encoder(model, FACTS, settings, Plan(0, layers))
+    encoder = load_encoder(three_layers, FACTS, settings, Plan(0, layers))
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     compute: Any = compile_logits(encoder, head)
     assert count(compute.get_concrete_function().graph, "Softmax") == highest

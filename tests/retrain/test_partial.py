@@ -146,15 +146,15 @@ def test_layers_that_the_model_does_not_have_are_refused(changes: dict[str, Any]
         ({"mode": "fine_tuning"}, Plan(0, None)),
         ({"mode": "partial"}, Plan(2, None)),
         ({"mode": "partial", "freeze_layers": "embeddings"}, Plan(1, None)),
-        ({"mode": "partial", "freeze_layers": 2}, Plan(3, None)),
+        ({"mode": "partial", "freeze_layers": 3}, Plan(4, None)),
         ({"mode": "layer_extraction"}, Plan(0, [1])),
-        ({"mode": "layer_extraction", "layers": [2, 1, 2]}, Plan(0, [1, 2])),
+        ({"mode": "layer_extraction", "layers": [3, 1, 3]}, Plan(0, [1, 3])),
         ({"mode": "layer_extraction", "layers": [2], "freeze_layers": 2}, Plan(3, [2])),
     ],
     ids=str,
 )
 def test_what_a_recipe_means_for_a_model(changes: dict[str, Any], plan: Plan) -> None:
-    assert make_plan(FACTS, recipe(**changes)) == plan
+    assert make_plan(FACTS.model_copy(update={"layers": 3}), recipe(**changes)) == plan
 
 
 @pytest.mark.parametrize("mode", ["partial", "layer_extraction"])

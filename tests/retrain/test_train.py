@@ -14,6 +14,7 @@ from scipy.special import erf
 
 from hubtune.errors import InvalidRecipe
 from schemas.handoff import ClassifierFacts
+from tasks import fork_server
 from tasks.retrain import worker
 from tasks.retrain.embeddings import read_keys
 from tasks.retrain.examples import read_examples
@@ -172,6 +173,24 @@ def test_the_worker_does_the_same_in_a_process_of_its_own(
     assert set(map(str, written)) == FILES - {"encoder.safetensors"}
     for path in written:
         assert (tmp_path / path).read_bytes() == (runs[0] / mode / path).read_bytes()
+
+
+def test_a_process_that_is_not_forked_does_the_same(
+    runs: list[Path], model: Path, rows: Path, tokens: Path, tmp_path: Path
+) -> None:
+    mode, lines = "fine_tuning", list[str]()
+    (tmp_path / "vectors").mkdir()
+    # So that there is one that could be forked from, and is ended.
+    worker.embed(model, FACTS, tokens, runs[0] / "embeddings", (0, 1), recipe(), tmp_path / "vectors", lines.append)
+    (tmp_path / mode).mkdir()
+    worker.train(
+        model, FACTS, rows, tokens, [], recipe(mode=mode, **SETTINGS[mode]), None, tmp_path / mode, lines.append
+    )
+    assert not fork_server.runs()
+    written = {str(path.relative_to(tmp_path / mode)) for path in (tmp_path / mode).rglob("*.*")}
+    assert written == FILES
+    for path in written:
+        assert (tmp_path / mode / path).read_bytes() == (runs[0] / mode / path).read_bytes(), path
 
 
 def test_equal_runs_of_a_saved_model_are_equal_too(saved_model: Path, training: Training) -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hubtune.errors import TrainingFailed
 from tasks.retrain import training_step
@@ -57,6 +60,20 @@ def test_parts_of_a_batch_make_the_same_steps(
         assert len(divided.state.losses) == len(whole.state.losses) == 5
         np.testing.assert_allclose(divided.state.losses, whole.state.losses, atol=1e-5)
         same_weights(divided, whole, atol=5e-5)
+
+
+@given(st.integers(1, 300), st.integers(1, 700), st.integers(2, 3), st.integers(1, 4))
+def test_no_lane_has_more_than_its_tokens_or_one_text(rows: int, length: int, lanes: int, replicas: int) -> None:
+    numbers: Any = SimpleNamespace(_lanes=lanes, at_once=lanes * replicas)
+
+    def most(parts: int) -> int:
+        wholes = np.array_split(np.arange(rows), parts)
+        return max(len(piece) for whole in wholes for piece in np.array_split(whole, numbers.at_once))
+
+    parts = TrainingStep.parts_of(numbers, rows, length)
+    assert most(parts) * length <= training_step.LANE_TOKENS or most(parts) == 1
+    if parts > 1:
+        assert most(parts - 1) * length > training_step.LANE_TOKENS, "in one part less it would not fit"
 
 
 @pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (1, 3)])
@@ -197,7 +214,7 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
     assert record.parts == [1, 1, 1, *[parts] * 5]
     assert halved.state.parts == parts
     assert [line for line in halved.lines if "memory" in line] == [
-        f"memory ran out: batches are computed in {number} parts from here on; their size stays the same"
+        f"memory ran out: batches are computed in {number} parts or more from here on; their size stays the same"
         for number in (2, 4, 8)
         if number <= parts
     ]
@@ -207,8 +224,22 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
     same_weights(halved, whole, atol=5e-5)
 
 
-def test_one_row_that_is_too_much_ends_the_training(model: Path, tokens: Path) -> None:
+# In lanes of one row each, a batch is in 4 parts before memory runs out.
+@pytest.mark.parametrize(("lanes", "lane_tokens", "tried"), [(1, 640, [1, 2, 4, 8]), (2, 1, [4, 8])])
+def test_one_row_that_is_too_much_ends_the_training(
+    lanes: int, lane_tokens: int, tried: list[int], model: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_step, "LANES", lanes)
+    monkeypatch.setattr(training_step, "LANE_TOKENS", lane_tokens)
+    parts, take = [], TrainingStep.take
+
+    def taken(step: TrainingStep, pieces: Sequence[Part], rate: np.float32, draw: int) -> np.float32:
+        parts.append(len(pieces) // lanes)
+        return take(step, pieces, rate, draw)
+
+    monkeypatch.setattr(TrainingStep, "take", taken)
     with pytest.raises(TrainingFailed, match="memory ran out in step 1, with a batch of 8 rows in 8 parts") as failed:
         tune(model, tokens, encoder=hungry(model, most=0), batch_size=8, epochs=1)
+    assert parts == tried
     assert failed.value.where == "train.batch_size"
     assert "lower train.max_length" in failed.value.remedy
