@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
-    """Train as block 4 does, without validation.
+    """Train as block 4 does, without validation and without dividing batches of long texts any further.
 
     Args:
         prepared: model and data.

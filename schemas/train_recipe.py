@@ -106,8 +106,8 @@ class TrainRecipe(Section):
         title="Parts of a batch",
         ge=1,
         le=4096,
-        description="Compute each batch in this many parts, which takes less memory and gives the same step. It is "
-        "doubled by itself when memory runs out.",
+        description="Compute each batch in at least this many parts, which takes less memory and gives the same step. "
+        "It is doubled by itself when memory runs out.",
     )
     learning_rate: float | None = Field(
         None, title="Learning rate", gt=0, le=1, description="Peak learning rate of AdamW."
