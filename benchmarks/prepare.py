@@ -67,7 +67,8 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     Returns:
         The prepared data set. Both sides get the rows that hubtune's cleaning keeps.
     """
-    from schemas.recipe import DataRecipe, PreprocessRecipe
+    from schemas.data_recipe import DataRecipe
+    from schemas.recipe import PreprocessRecipe
     from tasks.download_data.read import read
     from tasks.preprocess.clean import preprocess
     from tasks.retrain.tokenise import tokenise

@@ -64,8 +64,8 @@ class SourceUnavailable(HubtuneError):
     retryable = True
 
 
-class UnsafeArchive(HubtuneError):
-    """A downloaded archive is damaged, or would write outside the folder that it is unpacked into."""
+class UnsafeDownload(HubtuneError):
+    """A download is damaged, too large or could have been changed on its way, or would write where it must not."""
 
 
 class UnsupportedModel(HubtuneError):

@@ -16,14 +16,14 @@ from pydantic import (
     model_validator,
 )
 
-from schemas.section import Section, text_keys
+from schemas.data_recipe import DataRecipe
+from schemas.section import Section
 from schemas.train_recipe import TrainRecipe
 
 Block = Literal["download_model", "download_data", "preprocess", "retrain", "publish"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 SAMPLE_NAME = "insincere-questions"
-SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
 LABEL_SEPARATOR = ","
 
 
@@ -52,64 +52,6 @@ class ModelRecipe(Section):
         if handle is not None and "@" in urlsplit(handle).netloc:
             raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
-
-
-class DataRecipe(Section):
-    """The labelled text: one source that is split here, or files that are splits already."""
-
-    source: str | None = Field(
-        None,
-        title="Data source",
-        min_length=1,
-        description="`sample` (built in), or a CSV, JSONL or Parquet file, which is then split by preprocess. "
-        "Leave empty when train and test files are given.",
-    )
-    train: str | None = Field(None, title="Training file", min_length=1, description="Rows given for training.")
-    validation: str | None = Field(
-        None,
-        title="Validation file",
-        min_length=1,
-        description="Rows given for validation; when empty, a part of the training file is used.",
-    )
-    test: str | None = Field(None, title="Test file", min_length=1, description="Rows given for the test.")
-    text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
-    label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
-    labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
-        None,
-        title="Classes",
-        description="Maps each raw label to the name of its class, in class order; rows with other labels are "
-        "quarantined. When empty, every label that occurs is a class.",
-    )
-    label_separator: str | None = Field(
-        None,
-        title="Label separator",
-        min_length=1,
-        description="For `train.task: multilabel`: what stands between the labels of a row; a comma unless given. A "
-        "list, in JSONL and Parquet, needs none. A cell with separators alone, or an empty list: none of the classes.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        values = dict(values)
-        if not any(values.get(field) for field in ("source", "train", "validation", "test")):
-            values["source"] = "sample"
-        if values.get("source") == "sample" and values.get("labels") is None:
-            values["labels"] = SAMPLE_LABELS
-        return values
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
-        given = [name for name in ("train", "validation", "test") if getattr(self, name)]
-        if self.source and given:
-            raise ValueError(f"source and {given[0]} exclude each other: give one source, or files that are splits")
-        if given and not (self.train and self.test):
-            raise ValueError("train and test belong together: give both files, or one source")
-        if self.labels is not None and len(set(self.labels.values())) < 2:
-            raise ValueError("labels must name at least two classes")
-        return self
 
 
 class PreprocessRecipe(Section):

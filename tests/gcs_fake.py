@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from hubtune.storage import bucket as bucket_module
+from hubtune.storage import cloud_storage
 from tests.gcs_objects import CloudStorage, Refused, Reply, Stored, error_reply, flipped, md5_of
 
 FaultKind = Literal[
@@ -93,6 +93,11 @@ class GcsFake(CloudStorage):
     def create_bucket(self, name: str) -> None:
         """Make another bucket, as an administrator would."""
         self.buckets[name] = {}
+
+    def upload(self, bucket: str, name: str, content: bytes, *, composite: bool = False) -> None:
+        """Put an object there as another program would; a composite one has no MD5."""
+        with self.lock:
+            self._store(bucket, name, content, {}, {}, None if composite else "")
 
     def fail(
         self,
@@ -255,9 +260,9 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsFake]:
     """A running fake that gs:// addresses lead to, in this process and in those that it starts; short waits here."""
-    quick = bucket_module.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5)
+    quick = cloud_storage.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5)
     with GcsFake() as fake:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake.url)
         monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "mirror"))
-        monkeypatch.setattr(bucket_module, "PATIENCE", quick)
+        monkeypatch.setattr(cloud_storage, "PATIENCE", quick)
         yield fake

@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtune.errors import InvalidData
@@ -14,19 +14,18 @@ _LISTED = 20
 _EXACT_INTEGERS = 2**53
 
 
-def check_columns(present: Sequence[str], text: str, label: str, where: str) -> None:
-    """Refuse a file that lacks the text or the label column, or has one of them twice.
+def check_columns(present: Sequence[str], wanted: Mapping[str, str], where: str) -> None:
+    """Refuse a file that lacks a wanted column, or has it twice.
 
     Args:
         present: the names of the columns that exist.
-        text: the text column's name in the recipe.
-        label: the label column's name in the recipe.
+        wanted: for each field of the recipe's data section, the name of its column.
         where: the file.
 
     Raises:
         InvalidData: with the columns that exist, and the nearest name.
     """
-    for field, name in (("data.text", text), ("data.label", label)):
+    for field, name in wanted.items():
         if present.count(name) > 1:
             raise InvalidData(
                 f"There are {present.count(name)} columns named {name!r}.",
@@ -37,7 +36,7 @@ def check_columns(present: Sequence[str], text: str, label: str, where: str) -> 
             raise InvalidData(
                 f"There is no column {name!r}; the columns are: {_listed(present)}.",
                 where=where,
-                remedy=_remedy(present, field, name),
+                remedy=_remedy(present, f"data.{field}", name),
             )
 
 
@@ -99,13 +98,15 @@ def json_array(labels: Sequence[str | None]) -> str:
 
 def _remedy(present: Sequence[str], field: str, name: str) -> str:
     if len(present) == 1:
-        for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if separator in present[0]:
-                return f"The header seems to be separated by {called}: save the file with commas."
+        for delimiter, called in ((",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if delimiter in present[0]:
+                return f"The header seems to be separated by {called}: set data.delimiter to {json.dumps(delimiter)}."
     lowered = {column.lower(): column for column in reversed(present)}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {lowered[near[0]]!r}? Set {field} to the column's name."
+    if list(present) == [str(number + 1) for number in range(len(present))]:
+        return f"Set {field} to the number of the right column, or data.header to true."
     return f"Set {field} to the name of the right column."
 
 

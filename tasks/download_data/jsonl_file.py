@@ -1,4 +1,4 @@
-"""Data source: a JSON Lines file, one object in each line."""
+"""Data in a JSON Lines file, one object in each line."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.columns import as_label, as_string, check_columns
 from tasks.download_data.text_file import open_text
 
@@ -14,18 +15,16 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = False) -> Iterator["pl.DataFrame"]:
-    """Read the text and label of each object. Blank lines are no rows; an object may lack either.
+def batches(path: Path, recipe: DataRecipe, most_rows: int) -> Iterator["pl.DataFrame"]:
+    """Read the wanted values of each object. Blank lines are no rows; an object may lack some.
 
     Args:
         path: the file.
-        text: key of the text.
-        label: key of the label.
+        recipe: the keys, and whether a label may be a list, which is then given as a JSON array.
         most_rows: the most rows of one batch.
-        lists: whether a label may be a list, which is then given as a JSON array.
 
     Yields:
-        Frames with the string columns `text` and `label`.
+        Frames of strings, with a column for each wanted value.
 
     Raises:
         InvalidData: a line is no JSON object, a value is nested, or no object has such a key; the message names the
@@ -33,54 +32,49 @@ def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = Fal
     """
     import polars as pl
 
-    schema = {"text": pl.String, "label": pl.String}
-    texts: list[str | None] = []
-    labels: list[str | None] = []
+    schema = dict.fromkeys(recipe.wanted, pl.String)
+    rows: list[list[str | None]] = []
     keys: dict[str, None] = {}
-    with open_text(path) as file:
-        for row, of_text, of_label in _rows(file, path, text, label, lists):
+    with open_text(path, recipe.encoding) as file:
+        for row, values in _rows(file, path, recipe):
             keys |= dict.fromkeys(row)
-            texts.append(of_text)
-            labels.append(of_label)
-            if len(texts) == most_rows:
-                yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
-                texts, labels = [], []
-    check_columns(list(keys), text, label, str(path))
-    if texts:
-        yield pl.DataFrame({"text": texts, "label": labels}, schema=schema)
+            rows.append(values)
+            if len(rows) == most_rows:
+                yield pl.DataFrame(rows, schema=schema, orient="row")
+                rows = []
+    check_columns(list(keys), recipe.wanted, str(path))
+    if rows:
+        yield pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def check(path: Path, text: str, label: str, lists: bool = False) -> None:
-    """Look at the first objects only: as many as it takes until both keys were there.
+def check(path: Path, recipe: DataRecipe) -> None:
+    """Look at the first objects only: as many as it takes until all keys were there.
 
     That is nearly always one. An object may lack a key, so only the whole file can tell that none has it.
 
     Args:
         path: the file.
-        text: key of the text.
-        label: key of the label.
-        lists: whether a label may be a list.
+        recipe: as for `batches`.
 
     Raises:
         InvalidData: what `batches` would raise for these objects.
     """
     keys: dict[str, None] = {}
-    with open_text(path) as file:
-        for row, _, _ in _rows(file, path, text, label, lists):
+    with open_text(path, recipe.encoding) as file:
+        for row, _ in _rows(file, path, recipe):
             keys |= dict.fromkeys(row)
-            if text in keys and label in keys:
+            if keys.keys() >= set(recipe.wanted.values()):
                 return
-    check_columns(list(keys), text, label, str(path))
+    check_columns(list(keys), recipe.wanted, str(path))
 
 
-def _rows(
-    file: TextIO, path: Path, text: str, label: str, lists: bool
-) -> Iterator[tuple[dict[str, Any], str | None, str | None]]:
-    label_of = partial(as_label, lists=lists)
+def _rows(file: TextIO, path: Path, recipe: DataRecipe) -> Iterator[tuple[dict[str, Any], list[str | None]]]:
+    label_of = partial(as_label, lists=recipe.lists)
+    wanted = [(key, label_of if field == "label" else as_string) for field, key in recipe.wanted.items()]
     for line, content in enumerate(file, start=1):
         if content.strip():
             row = _object(content, path, line)
-            yield row, _value(row, text, as_string, path, line), _value(row, label, label_of, path, line)
+            yield row, [_value(row, key, convert, path, line) for key, convert in wanted]
 
 
 def _object(content: str, path: Path, line: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Data source: a Parquet file."""
+"""Data in a Parquet file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,51 +6,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.columns import check_columns, json_array
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def batches(path: Path, text: str, label: str, most_rows: int, lists: bool = False) -> Iterator["pl.DataFrame"]:
-    """Read the text and label columns, of whatever single-valued type, as strings.
+def batches(path: Path, recipe: DataRecipe, most_rows: int) -> Iterator["pl.DataFrame"]:
+    """Read the wanted columns, of whatever single-valued type, as strings.
 
     Args:
         path: the file.
-        text: name of the text column.
-        label: name of the label column.
+        recipe: the columns, and whether the label's may hold lists of such values, which are then given as JSON arrays.
         most_rows: the most rows of one batch.
-        lists: whether the label column may hold lists of such values, which are then given as JSON arrays.
 
     Yields:
-        Frames with the string columns `text` and `label`.
+        Frames of strings, with a column for each wanted one.
 
     Raises:
-        InvalidData: the file is no Parquet, lacks a column, or one of the two is nested.
+        InvalidData: the file is no Parquet, lacks a column, or one of them is nested.
     """
     import polars as pl
 
     with _refused(path):
-        wanted = _wanted(path, text, label, lists)
-        rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        wanted = _wanted(path, recipe)
+        rows = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
         for first in range(0, rows, most_rows):
-            yield pl.scan_parquet(path).slice(first, most_rows).select(wanted).collect()
+            yield pl.scan_parquet(path, glob=False).slice(first, most_rows).select(wanted).collect()
 
 
-def check(path: Path, text: str, label: str, lists: bool = False) -> None:
+def check(path: Path, recipe: DataRecipe) -> None:
     """Look at the schema only.
 
     Args:
         path: the file.
-        text: name of the text column.
-        label: name of the label column.
-        lists: whether the label column may hold lists.
+        recipe: as for `batches`.
 
     Raises:
         InvalidData: what `batches` would raise before its first row.
     """
     with _refused(path):
-        _wanted(path, text, label, lists)
+        _wanted(path, recipe)
 
 
 @contextmanager
@@ -67,13 +64,15 @@ def _refused(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _wanted(path: Path, text: str, label: str, lists: bool) -> list["pl.Expr"]:
+def _wanted(path: Path, recipe: DataRecipe) -> list["pl.Expr"]:
     import polars as pl
 
-    schema = pl.read_parquet_schema(path)
-    check_columns(list(schema), text, label, str(path))
-    of_label = _as_label if lists else _as_string
-    return [_as_string(text, schema[text], path).alias("text"), of_label(label, schema[label], path).alias("label")]
+    schema = pl.scan_parquet(path, glob=False).collect_schema()
+    check_columns(list(schema), recipe.wanted, str(path))
+    return [
+        (_as_label if field == "label" and recipe.lists else _as_string)(name, schema[name], path).alias(field)
+        for field, name in recipe.wanted.items()
+    ]
 
 
 def _as_label(name: str, kind: "pl.DataType", path: Path) -> "pl.Expr":

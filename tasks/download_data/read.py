@@ -4,17 +4,21 @@ Consumes: a `DataRecipe`. Emits: the files of a `raw` artifact (see `schemas.han
 the same file name give the same artifact, wherever the file lies and whenever it was written.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from hubtune.errors import InvalidData, SourceNotFound
+from hubtune.errors import InvalidData
 from hubtune.progress import Progress, Say
+from schemas.data_recipe import DataRecipe
 from schemas.handoff import RawFacts, Split
-from schemas.recipe import DataRecipe
-from tasks.download_data import csv_file, jsonl_file, parquet_file, sample
+from tasks import http
+from tasks.download_data import bucket_files, local_files, sample
+from tasks.download_data.http_file import HttpFile
+from tasks.download_data.source_file import Place, SourceFile, has_wildcard, kind_of
+from tasks.download_data.text_file import likely_encoding
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,29 +29,6 @@ SHARD_ROWS = 250_000
 REPLACEMENT_CHARACTER = "\ufffd"
 # Above this share of rows with undecodable bytes, the file is not dirty but in another encoding.
 OTHER_ENCODING_SHARE = 0.5
-
-Batches = Callable[[Path, str, str, int, bool], Iterator["pl.DataFrame"]]
-"""What a source file's module offers: (path, text column, label column, most rows per batch, whether labels may be
-lists) -> batches with the string columns `text` and `label`, null where the source has no value."""
-
-Check = Callable[[Path, str, str, bool], None]
-"""And its cheap part: (path, text column, label column, whether labels may be lists); raises what `Batches` would raise
-before the first row."""
-
-
-@dataclass(frozen=True)
-class _Format:
-    batches: Batches
-    check: Check
-
-
-# A new format is one entry here, and a module with these two functions.
-_FORMATS = {
-    ".csv": _Format(csv_file.batches, csv_file.check),
-    ".jsonl": _Format(jsonl_file.batches, jsonl_file.check),
-    ".ndjson": _Format(jsonl_file.batches, jsonl_file.check),
-    ".parquet": _Format(parquet_file.batches, parquet_file.check),
-}
 
 
 def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
@@ -63,6 +44,7 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
 
     Raises:
         SourceNotFound: a file does not exist.
+        SourceUnavailable: a server or bucket did not answer, or broke off.
         InvalidData: a file cannot be read as what its name says, lacks a column, or holds no rows.
     """
     import polars as pl
@@ -72,141 +54,132 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
     total = shard = 0
     sources = _sources(recipe)
     for source in sources:
-        progress = Progress(say, f"Reading {source.path.name}", None, "rows")
-        rows = undecodable = 0
-        for batch in source.format.batches(source.path, recipe.text, recipe.label, SHARD_ROWS, _has_lists(recipe)):
-            batch.select(
-                pl.int_range(rows + 1, rows + 1 + pl.len(), dtype=pl.Int64).alias("row"),
-                pl.lit(source.path.name).alias("source"),
-                pl.lit(source.split, dtype=pl.String).alias("split"),
-                "text",
-                "label",
-            ).write_parquet(shards / f"{shard:05d}.parquet", compression="zstd")
-            rows += batch.height
-            undecodable += int(batch["text"].str.contains(REPLACEMENT_CHARACTER, literal=True).sum())
-            shard += 1
-            progress.advance(batch.height)
-        progress.finish()
-        _check_rows(source, rows, undecodable)
+        with tempfile.TemporaryDirectory(prefix=".arriving-", dir=folder) as arriving:
+            path = source.place.fetch(Path(arriving), say)
+            progress = Progress(say, f"Reading {source.name}", None, "rows")
+            rows = undecodable = 0
+            for batch in _batches(source, path, recipe):
+                batch.select(
+                    pl.int_range(rows + 1, rows + 1 + pl.len(), dtype=pl.Int64).alias("row"),
+                    pl.lit(source.name).alias("source"),
+                    pl.lit(source.split, dtype=pl.String).alias("split"),
+                    *recipe.wanted,
+                ).write_parquet(shards / f"{shard:05d}.parquet", compression="zstd")
+                rows += batch.height
+                undecodable += int(batch["text"].str.contains(REPLACEMENT_CHARACTER, literal=True).sum())
+                shard += 1
+                progress.advance(batch.height)
+            progress.finish()
+            _check_rows(source, path, rows, undecodable)
         total += rows
     return RawFacts(rows=total, files=len(sources), given_splits=recipe.train is not None)
 
 
 def check_source(recipe: DataRecipe) -> None:
-    """Everything that can be told of the source without reading its rows; what it raises, `read` would raise too.
+    """Everything that can be told of the source without reading its rows or asking a server.
 
-    Only headers, first objects and Parquet schemas are read, and Polars is imported for Parquet alone, so a command
-    line can ask this before it starts anything, however large the files are.
+    What it raises, `read` would raise too. Only headers, first objects and Parquet schemas are read, and Polars is
+    imported for Parquet alone, so a command line can ask this before it starts anything, however large the files are.
 
     Args:
         recipe: the source and the names of its columns.
 
     Raises:
         SourceNotFound: a file does not exist.
-        InvalidData: a file is not what its name says, may not be read, or lacks the text or the label column.
+        InvalidData: a file is not what its name says, may not be read, or lacks a wanted column.
     """
-    for source in _sources(recipe):
-        source.format.check(source.path, recipe.text, recipe.label, _has_lists(recipe))
+    for field, handle in recipe.handles.items():
+        where = _where(field, handle)
+        if not _is_remote(handle, where):
+            for source in _find(recipe, field, handle):
+                source.kind.check(source.place.fetch(Path(), lambda line: None), recipe)
+        elif http.is_address(handle) or not has_wildcard(handle):
+            kind_of(PurePosixPath(urlsplit(handle).path).name, recipe, where)
 
 
-def source_fingerprint(recipe: DataRecipe) -> dict[str, Any]:
-    """What identifies the source's content, without reading its rows: the name and sha256 of each file.
+def source_fingerprint(recipe: DataRecipe, say: Say = lambda line: None) -> dict[str, Any] | None:
+    """What identifies the source's content, without reading its rows.
 
     Args:
         recipe: the source.
+        say: takes a line whenever a server has to be asked again.
 
     Returns:
-        JSON values: for each file its split (or None), name and sha256; neither folder nor time of change.
+        JSON values: for each file its split (or None), its name, and a checksum of its content or what a server says
+        of it; neither folder nor time of change of local files. None where a server says nothing that would tell.
 
     Raises:
         SourceNotFound: a file does not exist.
+        SourceUnavailable: a server or bucket did not answer.
         InvalidData: a file is of a kind that is not read here, or may not be read.
     """
     files = []
     for source in _sources(recipe):
-        with source.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        files.append({"split": source.split, "name": source.path.name, "sha256": digest})
+        content = source.place.fingerprint(say)
+        if content is None:
+            return None
+        files.append({"split": source.split, "name": source.name, **content})
     return {"files": files}
 
 
-def _has_lists(recipe: DataRecipe) -> bool:
-    # A complete recipe has a separator where, and only where, a row may have several labels.
-    return recipe.label_separator is not None
+def _sources(recipe: DataRecipe) -> list[SourceFile]:
+    return [source for field, handle in recipe.handles.items() for source in _find(recipe, field, handle)]
 
 
-@dataclass(frozen=True)
-class _Source:
-    split: Split | None
-    path: Path
-    field: str
-    format: _Format
-
-
-def _sources(recipe: DataRecipe) -> list[_Source]:
+def _find(recipe: DataRecipe, field: str, handle: str) -> list[SourceFile]:
+    where = _where(field, handle)
+    places: Mapping[str, Place]
     if recipe.source == "sample":
-        return [_local(None, str(sample.PATH), "data.source")]
-    if recipe.source is not None:
-        return [_local(None, recipe.source, "data.source")]
-    given: list[tuple[Split, str | None]] = [
-        ("train", recipe.train),
-        ("validation", recipe.validation),
-        ("test", recipe.test),
+        places = local_files.find(str(sample.PATH), where)
+    elif not _is_remote(handle, where):
+        places = local_files.find(handle, where)
+    elif http.is_address(handle):
+        places = {HttpFile(handle).name: HttpFile(handle)}
+    else:
+        places = bucket_files.find(handle, where)
+    split: Split | None = None if field == "source" else field
+    return [
+        SourceFile(name, place, _where(field, place.address), split, kind_of(name, recipe, where))
+        for name, place in places.items()
     ]
-    return [_local(split, handle, f"data.{split}") for split, handle in given if handle is not None]
 
 
-def _local(split: Split | None, handle: str, field: str) -> _Source:
-    where = f"{field}: {handle}"
-    if "://" in handle and not handle.startswith("file://"):
+def _where(field: str, handle: str) -> str:
+    return f"data.{field}: {http.shown(handle)}"
+
+
+def _is_remote(handle: str, where: str) -> bool:
+    scheme, found, _ = handle.partition("://")
+    if not found or scheme == "file":
+        return False
+    if scheme not in ("http", "https", "gs"):
         raise InvalidData(
-            f"Data is read from local files only, not from {handle.split('://')[0]}:// addresses.",
+            f"Data cannot be fetched from {scheme}:// addresses.",
             where=where,
-            remedy="Download the file first and name the local copy.",
+            remedy="Name a path, an http(s) address or gs://bucket/path; or download the file and name the copy.",
         )
-    path = Path(handle.removeprefix("file://"))
+    return True
+
+
+def _batches(source: SourceFile, path: Path, recipe: DataRecipe) -> Iterator["pl.DataFrame"]:
     try:
-        path = path.expanduser()
-        found = path.exists()
-    except (OSError, RuntimeError):  # a path longer than any can be; `~somebody` who is no user here
-        found = False
-    if not found:
-        raise SourceNotFound(
-            f"The data file {path} does not exist.",
-            where=where,
-            remedy=f"Correct the path (relative paths start at {Path.cwd()}), or name `sample`.",
-        )
-    if path.is_dir():
-        raise InvalidData("The data source is a folder.", where=where, remedy=f"Name {_known_kinds()} in it.")
-    known = _FORMATS.get(path.suffix.lower())
-    if known is None:
-        suffix = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise InvalidData(
-            f"The data file has {suffix}, which says not how to read it.", where=where, remedy=f"Name {_known_kinds()}."
-        )
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InvalidData(
-            f"The data file cannot be opened: {error.strerror or error}.",
-            where=where,
-            remedy="Make it readable, or name a copy.",
-        ) from error
-    return _Source(split, path, field, known)
+        yield from source.kind.batches(path, recipe, SHARD_ROWS)
+    except InvalidData as error:
+        # A copy that was fetched is gone when the message is read.
+        where = error.where.replace(str(path), source.place.address)
+        raise InvalidData(error.what, where=where, remedy=error.remedy) from error
 
 
-def _known_kinds() -> str:
-    *first, last = sorted(_FORMATS)
-    return f"a {', '.join(first)} or {last} file"
-
-
-def _check_rows(source: _Source, rows: int, undecodable: int) -> None:
-    where = f"{source.field}: {source.path}"
+def _check_rows(source: SourceFile, path: Path, rows: int, undecodable: int) -> None:
     if not rows:
-        raise InvalidData("The data file holds no rows.", where=where, remedy="Name a file with at least some rows.")
-    if undecodable > rows * OTHER_ENCODING_SHARE:
         raise InvalidData(
-            f"{undecodable:,} of {rows:,} rows hold bytes that are not UTF-8: the file is in another encoding.",
-            where=where,
-            remedy=f"Convert it, for instance: iconv -f WINDOWS-1252 -t UTF-8 {source.path.name} > utf8.csv",
+            "The data file holds no rows.", where=source.where, remedy="Name a file with at least some rows."
+        )
+    if undecodable > rows * OTHER_ENCODING_SHARE:
+        likely = likely_encoding(path)
+        raise InvalidData(
+            f"{undecodable:,} of {rows:,} rows hold bytes that are no text in this encoding: the file is in another one"
+            f"{f' (perhaps {likely})' if likely else ''}.",
+            where=source.where,
+            remedy=f"Set data.encoding{f', for instance to {likely}, and look at the texts' if likely else ''}.",
         )

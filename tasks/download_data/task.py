@@ -6,7 +6,7 @@ from prefect.client.schemas.objects import State
 from hubtune.errors import SourceUnavailable
 from hubtune.storage import Store
 from hubtune.storage.artifact import Producer
-from schemas.recipe import DataRecipe
+from schemas.data_recipe import DataRecipe
 from tasks.execution import RETRY, Outputs, run_once, say
 
 VERSION = 1
@@ -24,23 +24,29 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
         `raw`: the rows as they came.
     """
     from tasks.download_data.read import read, source_fingerprint
+    from tasks.http import shown
 
     store = Store.open()
-    fingerprint = source_fingerprint(recipe)
+    fingerprint = source_fingerprint(recipe, say())
 
     def work(producer: Producer) -> Outputs:
         with store.scratch() as folder:
             facts = read(recipe, folder, say())
-            if source_fingerprint(recipe) != fingerprint:
+            if source_fingerprint(recipe, say()) != fingerprint:
                 raise SourceUnavailable(
                     "the data changed while it was read",
                     where="data",
                     remedy="start the run when the export is complete; it is tried again by itself",
                 )
-            return {"raw": store.put("raw", folder, producer=producer, facts=facts)}
+            # What is recorded is read by many: a query may hold a token.
+            handles = {name: shown(handle) for name, handle in recipe.handles.items()}
+            recorded = producer.model_copy(update={"parameters": parameters | handles})
+            return {"raw": store.put("raw", folder, producer=recorded, facts=facts)}
 
     # The class map and the separator are applied by preprocess: others do not mean other rows.
     parameters = recipe.model_dump(exclude={"labels", "label_separator"}) | {"fingerprint": fingerprint}
     if recipe.label_separator is not None:
         parameters["lists"] = True
-    return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh)
+    # Where nothing tells whether the content is the same, it is read again; if it is the same, nothing follows from it.
+    unknown = fingerprint is None
+    return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh or unknown)

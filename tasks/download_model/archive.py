@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hubtune.errors import UnsafeArchive, UnsupportedModel
+from hubtune.errors import UnsafeDownload, UnsupportedModel
 
 # The largest text encoders on TF Hub unpack to 2 to 5 GB and a dozen files. What is far above that is a mistake or a
 # bomb, and would fill the disk.
@@ -38,7 +38,7 @@ def unpack(file: Path, folder: Path, handle: str) -> None:
         handle: what the user called it, for messages.
 
     Raises:
-        UnsafeArchive: it is damaged, no tar archive, too large, or holds a link, a device, or a path that leads out
+        UnsafeDownload: it is damaged, no tar archive, too large, or holds a link, a device, or a path that leads out
             of the folder.
         UnsupportedModel: it is a model in another format.
     """
@@ -51,14 +51,14 @@ def unpack(file: Path, folder: Path, handle: str) -> None:
             left, files = left - member.size, files + 1
             if left < 0 or files > MOST_FILES:
                 limit = f"{MOST_BYTES / 1e9:g} GB" if left < 0 else f"{MOST_FILES} files"
-                raise UnsafeArchive(f"the archive unpacks to more than {limit}", where=handle, remedy=_REMEDY)
+                raise UnsafeDownload(f"the archive unpacks to more than {limit}", where=handle, remedy=_REMEDY)
             opened.extract(member, folder, filter="data")
         # The checksum of a compressed file stands at its end, behind what tarfile reads by itself.
         assert opened.fileobj is not None
         while rest := opened.fileobj.read(_CHUNK):
             left -= len(rest)
             if left < 0:
-                raise UnsafeArchive("the archive goes on and on behind its end", where=handle, remedy=_REMEDY)
+                raise UnsafeDownload("the archive goes on and on behind its end", where=handle, remedy=_REMEDY)
 
 
 def check(file: Path, handle: str) -> None:
@@ -69,7 +69,7 @@ def check(file: Path, handle: str) -> None:
         handle: what the user called it, for messages.
 
     Raises:
-        UnsafeArchive: it is no tar archive.
+        UnsafeDownload: it is no tar archive.
         UnsupportedModel: it is a model in another format.
     """
     _refuse_other_formats(file, handle)
@@ -109,7 +109,7 @@ def _reading(file: Path, handle: str) -> Iterator[None]:
         # permission) are not the archive's fault.
         if isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_BAD_NAMES:
             raise
-        raise UnsafeArchive(
+        raise UnsafeDownload(
             f"the archive of {file.stat().st_size} bytes is damaged, or no tar archive ({error})",
             where=handle,
             remedy=_REMEDY,
@@ -126,4 +126,4 @@ def _check(member: tarfile.TarInfo, handle: str) -> None:
         problem = f"{member.name!r} is neither a file nor a folder"
     else:
         return
-    raise UnsafeArchive(f"the archive is not safe to unpack: {problem}", where=handle, remedy=_REMEDY)
+    raise UnsafeDownload(f"the archive is not safe to unpack: {problem}", where=handle, remedy=_REMEDY)

@@ -8,11 +8,13 @@ from hubtune.errors import SourceNotFound, UnsupportedModel
 from hubtune.progress import Say
 from schemas.handoff import ModelFacts
 from schemas.recipe import ModelRecipe
-from tasks.download_model import archive, http, starter
+from tasks import http
+from tasks.download_model import archive, starter
 from tasks.download_model import folder as local_folder
-from tasks.download_model.http import shown
+from tasks.download_model.hub import MODEL, archive_address
 from tasks.download_model.known_preprocessors import preprocessor_of
 from tasks.fresh_process import run_in_fresh_process
+from tasks.http import shown
 
 # Loading and probing takes seconds; a model of some GB on a slow disk takes minutes.
 _INSPECTION_SECONDS = 900
@@ -33,7 +35,7 @@ def fetch(recipe: ModelRecipe, folder: Path, say: Say) -> ModelFacts:
     Raises:
         SourceNotFound: nothing is at the handle.
         SourceUnavailable: a server did not answer, or broke off.
-        UnsafeArchive: an archive is damaged or would write where it must not, or a server leads from https to http.
+        UnsafeDownload: an archive is damaged or would write where it must not, or a server leads from https to http.
         UnsupportedModel: what arrived cannot be retrained here.
     """
     if recipe.source == starter.HANDLE:
@@ -61,7 +63,7 @@ def check_handles(recipe: ModelRecipe) -> None:
 
     Raises:
         SourceNotFound: there is no such file or folder, or it is neither.
-        UnsafeArchive: a file is no tar archive.
+        UnsafeDownload: a file is no tar archive.
         UnsupportedModel: a handle, or a file, is of a kind that is not known here.
     """
     for handle, field in ((recipe.source, "model.source"), (recipe.preprocessor, "model.preprocessor")):
@@ -84,7 +86,7 @@ def source_fingerprint(recipe: ModelRecipe, say: Say = lambda line: None) -> dic
     Raises:
         SourceNotFound: nothing is at a handle.
         SourceUnavailable: a server did not answer.
-        UnsafeArchive: a server leads from https to http.
+        UnsafeDownload: a server leads from https to http.
         UnsupportedModel: a handle is of a kind that is not known here. No server is asked then.
     """
     if recipe.source == starter.HANDLE:
@@ -103,7 +105,7 @@ def _obtain(handle: str, field: str, folder: Path, say: Say) -> Path:
     path = _local_path(handle, field)
     if path is None:
         file = folder.with_suffix(".download")
-        http.download(handle, file, say)
+        http.download(archive_address(handle), file, MODEL, say)
         archive.unpack(file, folder, shown(handle))
         file.unlink()
         return local_folder.model_root(folder)
@@ -115,7 +117,7 @@ def _obtain(handle: str, field: str, folder: Path, say: Say) -> Path:
 
 def _fingerprint(handle: str, path: Path | None, say: Say) -> dict[str, Any] | None:
     if path is None:
-        return http.fingerprint(handle, say)
+        return http.fingerprint(archive_address(handle), MODEL, say)
     return local_folder.fingerprint(local_folder.model_root(path)) if path.is_dir() else archive.fingerprint(path)
 
 

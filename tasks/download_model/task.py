@@ -24,7 +24,7 @@ def download_model(recipe: ModelRecipe, refresh: bool = False) -> Outputs | Stat
         `model`: the model artifact.
     """
     from tasks.download_model.fetch import fetch, source_fingerprint
-    from tasks.download_model.http import shown
+    from tasks.http import shown
 
     store = Store.open()
     fingerprint = source_fingerprint(recipe, say())

@@ -12,10 +12,12 @@ import polars as pl
 
 from hubtune.errors import InvalidData
 from hubtune.progress import Say
+from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
-from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows
 from schemas.train_recipe import Task
+from tasks.http import shown
 from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import class_order
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
@@ -116,5 +118,4 @@ def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, where: s
 
 
 def _described(data: DataRecipe) -> str:
-    fields = ("source", "train", "validation", "test")
-    return ", ".join(f"data.{field}: {getattr(data, field)}" for field in fields if getattr(data, field))
+    return ", ".join(f"data.{field}: {shown(handle)}" for field, handle in data.handles.items())

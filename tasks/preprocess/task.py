@@ -9,7 +9,8 @@ from prefect.logging import get_run_logger
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
-from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
 VERSION = 1

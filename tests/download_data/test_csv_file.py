@@ -1,16 +1,21 @@
 import csv
+import gzip
+import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.csv_file import batches
 
 
-def values(path: Path, text: str = "text", label: str = "label", most_rows: int = 1000) -> list[tuple[str | None, ...]]:
-    return [row for batch in batches(path, text, label, most_rows) for row in batch.rows()]
+def values(path: Path, most_rows: int = 1000, **fields: Any) -> list[tuple[str | None, ...]]:
+    recipe = DataRecipe.model_validate({"source": str(path)} | fields)
+    return [row for batch in batches(path, recipe, most_rows) for row in batch.rows()]
 
 
 @pytest.fixture
@@ -66,8 +71,8 @@ def test_a_file_that_is_given_up_leaves_the_limit_as_it_was(path: Path) -> None:
         ("question,label\na,0\n", r"no column 'text'; the columns are: 'question', 'label'"),
         ("Text,label\na,0\n", r"Did you mean 'Text'\?"),
         ("texts,label\na,0\n", r"Did you mean 'texts'\?"),
-        ("text;label\na;0\n", r"separated by semicolons"),
-        ("text\tlabel\na\t0\n", r"separated by tabs"),
+        ("text;label\na;0\n", r'separated by semicolons: set data.delimiter to ";"'),
+        ("text\tlabel\na\t0\n", r'separated by tabs: set data.delimiter to "\\t"'),
         ("text,label,text\na,0,b\n", r"2 columns named 'text'"),
         (",".join(f"column {number}" for number in range(50)) + "\n", r"and 30 more"),
     ],
@@ -80,6 +85,53 @@ def test_refuses(path: Path, content: str, message: str) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "fields", "expected"),
+    [
+        ("a.tsv", 'text\tlabel\na, b\t0\n"c\td"\t1\n', {}, [("a, b", "0"), ("c\td", "1")]),
+        ("a.TSV.gz", "text\tlabel\na\t0\n", {}, [("a", "0")]),
+        ("a.csv", "text;label\na,b;0\n", {"delimiter": ";"}, [("a,b", "0")]),
+        ("a.tsv", "text,label\na,0\n", {"delimiter": ","}, [("a", "0")]),
+        (
+            "a.txt",
+            "x,0,a\ny,1,b\n",
+            {"header": False, "text": 3, "label": "2", "format": "csv"},
+            [("a", "0"), ("b", "1")],
+        ),
+        ("a.tsv", 'text\tlabel\n"So" he said\t0\n"\t1\n', {"quotes": False}, [('"So" he said', "0"), ('"', "1")]),
+        ("a.csv", "text,label\nÇa?,0\n", {"encoding": "latin-1"}, [("Ça?", "0")]),
+        ("a.csv", "text,label\nКуда?,0\n", {"encoding": "utf-16"}, [("Куда?", "0")]),
+        ("a.csv", "text,label\nКуда?,0\n", {"encoding": "UTF8"}, [("Куда?", "0")]),
+    ],
+)
+def test_other_layouts(
+    tmp_path: Path, name: str, content: str, fields: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    encoded = content.encode(fields.get("encoding", "utf-8"))
+    (tmp_path / name).write_bytes(gzip.compress(encoded) if name.endswith(".gz") else encoded)
+    assert values(tmp_path / name, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "message"),
+    [
+        ("a,0\nb,1,c\n", {"header": False}, r"3 cells where the first row has 2[\s\S]*line 2"),
+        (
+            "a,0\n",
+            {"header": False, "text": "text"},
+            r"no column 'text'; the columns are: '1', '2'[\s\S]*number of the",
+        ),
+        ("text,label\na,b,0\n", {"quotes": False}, r"3 cells[\s\S]*set data.quotes to true"),
+        ('text,label\n"a" b,0\n', {}, r"no well-formed CSV[\s\S]*set data.quotes to false"),
+        ("text,label\na,0\n", {"delimiter": ";"}, r'separated by commas: set data.delimiter to ","'),
+    ],
+)
+def test_refuses_other_layouts(path: Path, content: str, fields: dict[str, Any], message: str) -> None:
+    path.write_text(content)
+    with pytest.raises(InvalidData, match=message):
+        values(path, **({"text": "1", "label": "2"} if "header" in fields else {}) | fields)
+
+
 # A cell that is empty comes back as no value.
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\r\t"), max_size=20)
 
@@ -89,15 +141,29 @@ cells = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_character
     table=st.lists(st.tuples(cells, cells), min_size=1, max_size=12),
     most_rows=st.integers(1, 5),
     ending=st.sampled_from(["\n", "\r\n"]),
+    delimiter=st.sampled_from(",;\t| é"),
+    header=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-16", "utf-32-le"]),
+    compressed=st.booleans(),
 )
 def test_what_was_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[str, str]], most_rows: int, ending: str
+    tmp_path_factory: pytest.TempPathFactory,
+    table: list[tuple[str, str]],
+    most_rows: int,
+    ending: str,
+    delimiter: str,
+    header: bool,
+    encoding: str,
+    compressed: bool,
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "property.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL)
-        writer.writerow(("text", "label"))
-        writer.writerows(table)
-    frames = list(batches(path, "text", "label", most_rows))
+    path = tmp_path_factory.getbasetemp() / ("property.csv.gz" if compressed else "property.csv")
+    names = ("text", "label") if header else ("1", "2")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
+    writer.writerows([names, *table] if header else table)
+    content = text.getvalue().encode(encoding)
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    layout = {"delimiter": delimiter, "header": header, "encoding": encoding, "text": names[0], "label": names[1]}
+    frames = list(batches(path, DataRecipe.model_validate({"source": str(path)} | layout), most_rows))
     assert all(frame.height <= most_rows for frame in frames)
     assert [row for frame in frames for row in frame.rows()] == [(text or None, label or None) for text, label in table]

@@ -7,11 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.jsonl_file import batches, check
 
 
 def values(path: Path, most_rows: int = 1000, lists: bool = False) -> list[tuple[str | None, ...]]:
-    return [row for batch in batches(path, "text", "label", most_rows, lists) for row in batch.rows()]
+    return [row for batch in batches(path, recipe(path, lists), most_rows) for row in batch.rows()]
+
+
+def recipe(path: Path, lists: bool = False) -> DataRecipe:
+    return DataRecipe(source=str(path), label_separator="," if lists else None)
 
 
 @pytest.fixture
@@ -41,11 +46,11 @@ def test_a_list_of_labels_is_a_json_array_of_strings(path: Path) -> None:
     path.write_text("".join(json.dumps({"text": "Why?", "label": label}) + "\n" for label in labels))
     expected = ['["b", "a"]', "[]", '["1", "2", "true", null]', '["é, ", "\ufffd"]', "a,b", "3", None]
     assert [label for _, label in values(path, lists=True)] == expected
-    check(path, "text", "label", True)
+    check(path, recipe(path, lists=True))
     with pytest.raises(InvalidData, match="'label' is nested"):
         values(path)
     with pytest.raises(InvalidData, match="'label' is nested"):
-        check(path, "text", "label")
+        check(path, recipe(path))
 
 
 @pytest.mark.parametrize("content", ['{"text": "a", "label": [["b"]]}', '{"text": ["a"], "label": ["b"]}'])

@@ -7,12 +7,17 @@ import polars as pl
 import pytest
 
 from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.parquet_file import batches
 
 
 def labels(path: Path, values: list[Any], kind: Any = None, lists: bool = False) -> list[str | None]:
     pl.DataFrame({"text": ["Why?"] * len(values), "label": pl.Series(values, dtype=kind)}).write_parquet(path)
-    return [label for batch in batches(path, "text", "label", 2, lists) for label in batch["label"]]
+    return [
+        label
+        for batch in batches(path, DataRecipe(source=str(path), label_separator="," if lists else None), 2)
+        for label in batch["label"]
+    ]
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_what_is_nested_deeper_is_refused(path: Path, values: list[Any]) -> None
 def test_missing_column(path: Path) -> None:
     pl.DataFrame({"question": ["a"], "label": [0]}).write_parquet(path)
     with pytest.raises(InvalidData, match=r"no column 'text'; the columns are: 'question', 'label'"):
-        list(batches(path, "text", "label", 10))
+        list(batches(path, DataRecipe(source=str(path)), 10))
 
 
 def test_damaged_files_are_refused_or_read(path: Path) -> None:
@@ -78,7 +83,7 @@ def test_damaged_files_are_refused_or_read(path: Path) -> None:
     for _ in range(60):
         path.write_bytes(whole[: chance.randrange(1, len(whole))])
         with pytest.raises(InvalidData, match="cannot be read as Parquet"):
-            list(batches(path, "text", "label", 10))
+            list(batches(path, DataRecipe(source=str(path)), 10))
     path.write_bytes(b"text,label\nWhy?,0\n")
     with pytest.raises(InvalidData, match="cannot be read as Parquet"):
-        list(batches(path, "text", "label", 10))
+        list(batches(path, DataRecipe(source=str(path)), 10))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubtune.errors import UnsafeArchive, UnsupportedModel
+from hubtune.errors import UnsafeDownload, UnsupportedModel
 from tasks.download_model import archive
 
 
@@ -53,7 +53,7 @@ def test_plain_files_are_unpacked(mode: str, tmp_path: Path) -> None:
 )
 def test_what_leads_out_is_refused(member: tuple[tarfile.TarInfo, bytes], problem: str, tmp_path: Path) -> None:
     file = pack(tmp_path / "bad.tar.gz", plain("saved_model.pb"), member)
-    with pytest.raises(UnsafeArchive, match=problem) as caught:
+    with pytest.raises(UnsafeDownload, match=problem) as caught:
         archive.unpack(file, tmp_path / "in" / "to", "https://h.org/bad")
     assert "https://h.org/bad" in caught.value.where
     written = [path.name for path in tmp_path.rglob("*") if path.is_file() and path != file]
@@ -66,7 +66,7 @@ def test_what_unpacks_to_too_much_is_refused_before_it_is_written(
     monkeypatch.setattr(archive, "MOST_BYTES", 1_000_000)
     file = pack(tmp_path / "bomb.tar.gz", plain("a", bytes(900_000)), plain("b", bytes(900_000)))
     assert file.stat().st_size < 10_000
-    with pytest.raises(UnsafeArchive, match=r"unpacks to more than 0\.001 GB"):
+    with pytest.raises(UnsafeDownload, match=r"unpacks to more than 0\.001 GB"):
         archive.unpack(file, tmp_path / "to", "bomb")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["a"]
 
@@ -74,7 +74,7 @@ def test_what_unpacks_to_too_much_is_refused_before_it_is_written(
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MOST_FILES", 3)
     file = pack(tmp_path / "many.tar.gz", *(plain(str(number), b"") for number in range(4)))
-    with pytest.raises(UnsafeArchive, match="more than 3 files"):
+    with pytest.raises(UnsafeDownload, match="more than 3 files"):
         archive.unpack(file, tmp_path / "to", "many")
 
 
@@ -99,14 +99,14 @@ def test_a_damaged_archive_is_refused(mode: str, damage: Callable[[Path], None],
 
     file = pack(tmp_path / "m.tar.gz", plain("saved_model.pb", random.Random(0).randbytes(LONG)), mode=mode)
     damage(file)
-    with pytest.raises(UnsafeArchive, match="damaged, or no tar archive"):
+    with pytest.raises(UnsafeDownload, match="damaged, or no tar archive"):
         archive.unpack(file, tmp_path / "to", "m.tar.gz")
 
 
 @pytest.mark.parametrize("members", [("a", "a/b"), ("a" * 300,)])
 def test_names_that_no_disk_takes_are_the_archives_fault(members: tuple[str, ...], tmp_path: Path) -> None:
     file = pack(tmp_path / "m.tar.gz", *(plain(name) for name in members))
-    with pytest.raises(UnsafeArchive, match="damaged, or no tar archive"):
+    with pytest.raises(UnsafeDownload, match="damaged, or no tar archive"):
         archive.unpack(file, tmp_path / "to", "m.tar.gz")
 
 
@@ -123,7 +123,7 @@ def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"<Error>NoSuchKey</Error>", bytes(100)])
 def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.tar.gz").write_bytes(content)
-    with pytest.raises(UnsafeArchive, match=f"archive of {len(content)} bytes is damaged, or no tar archive"):
+    with pytest.raises(UnsafeDownload, match=f"archive of {len(content)} bytes is damaged, or no tar archive"):
         archive.unpack(tmp_path / "m.tar.gz", tmp_path / "to", "m.tar.gz")
 
 

@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable, UnsafeArchive, UnsupportedModel
+from hubtune.errors import HubtuneError, SourceNotFound, SourceUnavailable, UnsafeDownload, UnsupportedModel
 from hubtune.progress import Say
 from schemas.recipe import ModelRecipe
+from tasks import http
 from tasks.download_model import fetch as fetch_module
-from tasks.download_model import http
 from tasks.download_model.fetch import check_handles, fetch, source_fingerprint
 from tasks.download_model.inspect_model import inspect
 from tests.download_model.conftest import SHARED_MODELS, fetched
-from tests.download_model.hub_server import HubServer, body, running, status
+from tests.http_server import HttpServer, body, running, status
 
 ENCODER = "/tensorflow/small_bert/bert_en_uncased_L-2_H-8_A-2/2"
 PREPROCESSOR = "/tensorflow/bert_en_uncased_preprocess/3"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpServer]:
     monkeypatch.setattr(http, "_FIRST_WAIT_SECONDS", 0.01)
     with running() as started:
         yield started
@@ -49,7 +49,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_an_encoder_of_a_hub_comes_with_its_preprocessor(server: HubServer, tiny_hub: Path, tmp_path: Path) -> None:
+def test_an_encoder_of_a_hub_comes_with_its_preprocessor(server: HttpServer, tiny_hub: Path, tmp_path: Path) -> None:
     encoder = packed(tiny_hub / "encoder", tmp_path / "encoder.tar.gz")
     server.answers[ENCODER] = [status(302, Location=server.address("/bucket/encoder.tar.gz"))]
     server.answers["/bucket/encoder.tar.gz"] = [status(503), body(encoder, ETag='"e1"')]
@@ -110,7 +110,7 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "model").iterdir()) == []
 
 
-def test_a_preprocessor_that_a_mirror_lacks_is_named(server: HubServer, tmp_path: Path) -> None:
+def test_a_preprocessor_that_a_mirror_lacks_is_named(server: HttpServer, tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     server.answers[ENCODER] = [body(packed(tmp_path / "encoder", tmp_path / "encoder.tar.gz"))]
     with pytest.raises(SourceNotFound, match="404") as caught:
@@ -118,15 +118,15 @@ def test_a_preprocessor_that_a_mirror_lacks_is_named(server: HubServer, tmp_path
     assert caught.value.where == server.address(PREPROCESSOR)
 
 
-def test_a_damaged_download_is_refused(server: HubServer, tmp_path: Path) -> None:
+def test_a_damaged_download_is_refused(server: HttpServer, tmp_path: Path) -> None:
     server.answers["/m.tar.gz"] = [body(b"\x1f\x8b\x08\x00 not gzip")]
-    with pytest.raises(UnsafeArchive, match="damaged") as caught:
+    with pytest.raises(UnsafeDownload, match="damaged") as caught:
         fetch(ModelRecipe(source=server.address("/m.tar.gz?token=secret")), tmp_path, print)
     assert caught.value.where == server.address("/m.tar.gz")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_token_is_not_told_of_what_arrived(server: HubServer, tmp_path: Path) -> None:
+def test_a_token_is_not_told_of_what_arrived(server: HttpServer, tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     server.answers["/m.tar.gz"] = [body(packed(tmp_path / "encoder", tmp_path / "encoder.tar.gz"))]
     recipe = ModelRecipe(source=server.address("/m.tar.gz?token=secret"))
@@ -173,7 +173,7 @@ def test_handles_that_lead_nowhere(
 
 @pytest.mark.parametrize("look", [source_fingerprint, check_handles])
 def test_no_server_is_asked_when_the_other_handle_is_wrong(
-    look: Callable[[ModelRecipe], object], server: HubServer
+    look: Callable[[ModelRecipe], object], server: HttpServer
 ) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         look(ModelRecipe(source=server.address(ENCODER), preprocessor="gs://bucket/preprocessor"))
@@ -181,7 +181,7 @@ def test_no_server_is_asked_when_the_other_handle_is_wrong(
     assert server.requests == []
 
 
-def test_handles_that_may_lead_somewhere_are_let_through(server: HubServer, tmp_path: Path) -> None:
+def test_handles_that_may_lead_somewhere_are_let_through(server: HttpServer, tmp_path: Path) -> None:
     packed(tmp_path, tmp_path / "m.tar.gz")
     for handle in ("starter", server.address(ENCODER), str(tmp_path), str(tmp_path / "m.tar.gz")):
         check_handles(ModelRecipe(source=handle))
@@ -189,7 +189,7 @@ def test_handles_that_may_lead_somewhere_are_let_through(server: HubServer, tmp_
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"), [(b"no archive", UnsafeArchive), (b"\x89HDF\r\n\x1a\n rest", UnsupportedModel)]
+    ("content", "kind"), [(b"no archive", UnsafeDownload), (b"\x89HDF\r\n\x1a\n rest", UnsupportedModel)]
 )
 def test_files_that_are_no_archive_are_found_before_the_run(
     content: bytes, kind: type[HubtuneError], tmp_path: Path
@@ -200,7 +200,7 @@ def test_files_that_are_no_archive_are_found_before_the_run(
     assert caught.value.where == f"model.preprocessor: {tmp_path / 'm'}"
 
 
-def test_an_outage_has_no_fingerprint(server: HubServer) -> None:
+def test_an_outage_has_no_fingerprint(server: HttpServer) -> None:
     server.answers[ENCODER] = [body(b"x", ETag='"e1"')]
     server.answers[PREPROCESSOR] = [status(503)]
     with pytest.raises(SourceUnavailable, match="503"):

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
-from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}

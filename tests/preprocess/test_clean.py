@@ -166,7 +166,8 @@ def test_equal_rows_give_equal_bytes_in_another_process_and_in_other_shards(run:
     table.slice(20).write_parquet(other / "00001.parquet")
     program = """
 import sys, pathlib
-from schemas.recipe import DataRecipe, PreprocessRecipe
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from hubtune.inference.normalise import normalise
-from schemas.recipe import SAMPLE_LABELS, DataRecipe
+from schemas.data_recipe import SAMPLE_LABELS, DataRecipe
 from tasks.download_data import sample
 from tasks.download_data.read import read
 from tests.preprocess.conftest import Outcome, Run

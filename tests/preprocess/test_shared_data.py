@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hubtune.errors import InvalidData
-from schemas.recipe import DataRecipe
+from schemas.data_recipe import DataRecipe
 from tasks.download_data.read import read
 from tests.preprocess.conftest import Outcome, Run
 

@@ -18,16 +18,20 @@ from typing import Any
 
 import pytest
 
+from tasks.fresh_process import run_in_fresh_process
+from tests.download_model.conftest import write_bert
+
 HUBTUNE = str(Path(sys.executable).parent / "hubtune")
 PREFECT = str(Path(sys.executable).parent / "prefect")
 
 
 @dataclass(frozen=True)
 class Road:
-    """A place to run hubtune in: a store, a mirror, and the Prefect settings."""
+    """A place to run hubtune in: a store, a mirror, the Prefect settings, and what every recipe sets."""
 
     folder: Path
     prefect: dict[str, str]
+    settings: tuple[str, ...] = ()
     store: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 
@@ -46,6 +50,8 @@ class Road:
         return inherited | own | self.prefect | self.extra
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        if arguments[0] == "retrain":
+            arguments += tuple(argument for setting in self.settings for argument in ("--set", setting))
         return subprocess.Popen(
             [HUBTUNE, *arguments],
             env=self.environment,
@@ -142,9 +148,28 @@ Finished = tuple[Road, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def at_once(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> list[dict[str, Any]]:
-    """The reports of two runs of the default recipe that began from nothing at the same time, on the same store."""
-    road = Road(tmp_path_factory.mktemp("at_once"), prefect_server)
+def default(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Finished:
+    """The default recipe from nothing. Tests copy it or leave it as it is."""
+    road = Road(tmp_path_factory.mktemp("default"), prefect_server)
+    return road, road.report()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Settings for what does not depend on the model: one of two layers, eight wide, in a folder."""
+    original, folder = tmp_path_factory.mktemp("original"), tmp_path_factory.mktemp("small")
+    write_bert(original)
+    request = {"source": str(original), "folder": str(folder)}
+    run_in_fresh_process("tasks.download_model.convert_bert", request, print, timeout_seconds=300)
+    return f"model.source={folder}/encoder", f"model.preprocessor={folder}/preprocessor", "train.max_length=64"
+
+
+@pytest.fixture(scope="session")
+def at_once(
+    tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str], small: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The reports of two runs of the small recipe that began from nothing at the same time, on the same store."""
+    road = Road(tmp_path_factory.mktemp("at_once"), prefect_server, small)
     runs = [road.start("retrain", "--json") for _ in range(2)]
     outcomes = [run.communicate(timeout=500) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outcomes
@@ -152,14 +177,16 @@ def at_once(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, 
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Finished:
-    """The default recipe from nothing, killed once in each block and completed by the next run; that run's report.
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str], small: tuple[str, ...]
+) -> Finished:
+    """The small recipe from nothing, killed once in each block and completed by the next run; that run's report.
 
     Tests copy it or leave it as it is.
     """
-    road = Road(tmp_path_factory.mktemp("road"), prefect_server)
+    road = Road(tmp_path_factory.mktemp("road"), prefect_server, small)
     for task, moment in (
-        ("Download model", "Converting the tokenizer"),
+        ("Download model", "Inspecting what arrived"),
         ("Download data", "the store holds no result"),
         ("Preprocess rows", "the store holds no result"),
         ("Train classifier", "epoch 1/"),

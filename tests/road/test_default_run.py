@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.http_server import body, running
 from tests.road.conftest import ALL_CACHED, TASKS, Finished, Road, digests, kill_once_it_says, states
 
 pytestmark = pytest.mark.slow
@@ -22,9 +22,9 @@ def test_two_first_runs_at_once_end_the_same(at_once: list[dict[str, Any]]) -> N
     assert one["metrics"] == other["metrics"]
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_first_run_publishes_a_good_model(at_once: list[dict[str, Any]], number: int) -> None:
-    report = at_once[number]
+def test_a_first_run_publishes_a_good_model(default: Finished) -> None:
+    _, report = default
+    assert states(report) == dict.fromkeys(TASKS, "Completed")
     assert (report["state"], report["model"], report["version"]) == ("Completed", "insincere-questions", 1)
     assert report["promoted"] is True
     blocks = [
@@ -43,8 +43,8 @@ def test_a_first_run_publishes_a_good_model(at_once: list[dict[str, Any]], numbe
     assert report["metrics"]["test"]["macro_f1"] > 0.65
 
 
-def test_an_unchanged_run_does_nothing_and_says_so(finished: Finished) -> None:
-    road, first = finished
+def test_an_unchanged_run_does_nothing_and_says_so(default: Finished) -> None:
+    road, first = default
     result = road.run("retrain")
     assert result.returncode == 0, result.stderr
     assert "Nothing was run again" in result.stdout
@@ -108,7 +108,7 @@ def _ask(road: Road, what: str, filters: dict[str, Any]) -> list[dict[str, Any]]
 def test_the_memory_outlives_the_prefect_database(finished: Finished, tmp_path: Path) -> None:
     road, _ = finished
     # No server and an empty home: Prefect starts one of its own with a new database.
-    alone = Road(road.folder, {"PREFECT_HOME": str(tmp_path)})
+    alone = Road(road.folder, {"PREFECT_HOME": str(tmp_path)}, road.settings)
     assert states(alone.report()) == ALL_CACHED
 
 
@@ -116,13 +116,17 @@ def test_identical_data_from_another_place_costs_nothing_downstream(finished: Fi
     road, first = finished
     road = road.copy(tmp_path)
     checkout = Path(__file__).parents[2]
-    copy = tmp_path / "elsewhere" / "questions.csv"
-    copy.parent.mkdir()
-    shutil.copy(checkout / "examples" / "questions.csv", copy)
-    settings = [f"data.source={copy}", "data.labels={0: sincere, 1: insincere}", "name=insincere-questions"]
-    report = road.report(*(argument for setting in settings for argument in ("--set", setting)))
-    assert states(report) == ALL_CACHED | {"Download data": "Completed"}
-    assert digests(report) == digests(first)
+    with running() as server:
+        content = (checkout / "examples" / "questions.csv").read_bytes()
+        server.answers["/elsewhere/questions.csv"] = [body(content, ETag='"v1"')]
+        address = server.address("/elsewhere/questions.csv")
+        settings = [f"data.source={address}", "data.labels={0: sincere, 1: insincere}", "name=insincere-questions"]
+        arguments = [argument for setting in settings for argument in ("--set", setting)]
+        report = road.report(*arguments)
+        assert states(report) == ALL_CACHED | {"Download data": "Completed"}
+        assert digests(report) == digests(first)
+        # The server says that nothing has changed.
+        assert states(road.report(*arguments)) == ALL_CACHED
 
 
 def test_a_refreshed_block_runs_again_to_the_same_digests(finished: Finished, tmp_path: Path) -> None:
@@ -141,8 +145,8 @@ def test_every_task_of_a_refreshed_block_runs_again(finished: Finished, tmp_path
     assert list(dict.fromkeys(asked)) == TASKS[3:6]
 
 
-def test_predictions_come_from_the_published_files(finished: Finished) -> None:
-    road, _ = finished
+def test_predictions_come_from_the_published_files(default: Finished) -> None:
+    road, _ = default
     texts = ["Which bus goes to the station on Sundays?", "Isn't it obvious that nobody with taste likes this band?"]
     result = road.run("predict", "insincere-questions", *texts, "--json")
     assert result.returncode == 0, result.stderr

@@ -12,8 +12,8 @@ from tests.road.conftest import Finished
 pytestmark = pytest.mark.slow
 
 
-def test_several_labels_go_the_whole_road(finished: Finished, tmp_path: Path) -> None:
-    road = finished[0].copy(tmp_path)
+def test_several_labels_go_the_whole_road(default: Finished, tmp_path: Path) -> None:
+    road = default[0].copy(tmp_path)
     with (tmp_path / "topics.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "topics"])

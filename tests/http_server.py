@@ -1,4 +1,4 @@
-"""A model hub on this machine: a real HTTP server that answers each path by a script."""
+"""A real HTTP server on this machine that answers each path by a script."""
 
 import contextlib
 import threading
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-class HubServer(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
     """Serves `answers[path]`; a list of answers is worked off, the last one stays."""
 
     daemon_threads = True
@@ -25,7 +25,7 @@ class HubServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: HubServer
+    server: HttpServer
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
@@ -37,8 +37,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[HubServer]:
-    with HubServer() as server:
+def running() -> Iterator[HttpServer]:
+    with HttpServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -1,0 +1,153 @@
+"""The data section of the recipe: where the labelled text comes from, and how it is laid out there."""
+
+import codecs
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from schemas.section import Section, text_keys
+
+SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
+
+Format = Literal["csv", "jsonl", "parquet"]
+
+
+class DataRecipe(Section):
+    """The labelled text: one source that is split here, or files that are splits already."""
+
+    source: str | None = Field(
+        None,
+        title="Data source",
+        min_length=1,
+        description="`sample` (built in), or CSV, TSV, JSONL or Parquet files, which are then split by preprocess: a "
+        "path, an http(s) address, or gs://bucket/path; paths and buckets may hold the wildcards `*`, `?`, `[...]` and "
+        "`**`. Files may be compressed (.gz, .zst). Leave empty when train and test files are given.",
+    )
+    train: str | None = Field(
+        None, title="Training files", min_length=1, description="Rows given for training; as for the source."
+    )
+    validation: str | None = Field(
+        None,
+        title="Validation files",
+        min_length=1,
+        description="Rows given for validation; when empty, a part of the training rows is used.",
+    )
+    test: str | None = Field(None, title="Test files", min_length=1, description="Rows given for the test.")
+    text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
+    label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
+    labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
+        None,
+        title="Classes",
+        description="Maps each raw label to the name of its class, in class order; rows with other labels are "
+        "quarantined. When empty, every label that occurs is a class.",
+    )
+    label_separator: str | None = Field(
+        None,
+        title="Label separator",
+        min_length=1,
+        description="For `train.task: multilabel`: what stands between the labels of a row; a comma unless given. A "
+        "list, in JSONL and Parquet, needs none. A cell with separators alone, or an empty list: none of the classes.",
+    )
+    format: Format | None = Field(
+        None,
+        title="File format",
+        description="What the files are; when empty, their suffix says it (.csv, .tsv, .jsonl, .ndjson, .parquet).",
+    )
+    delimiter: str | None = Field(
+        None,
+        title="Delimiter",
+        min_length=1,
+        max_length=1,
+        description="What stands between the cells of a CSV file; when empty, a tab in .tsv files and a comma in all "
+        "others.",
+    )
+    header: bool = Field(
+        True,
+        title="Header",
+        description="Whether the first line of a CSV file names its columns. Without one, the names are 1, 2, ...",
+    )
+    quotes: bool = Field(
+        True,
+        title="Quotes",
+        description="Whether quotes around a cell of a CSV file are no part of it. Switch it off where they are text.",
+    )
+    encoding: str = Field(
+        "utf-8",
+        title="Encoding",
+        min_length=1,
+        description="Encoding of CSV and JSONL files, by the name that Python knows it by: utf-8, windows-1252, ...",
+    )
+
+    @field_validator("source", "train", "validation", "test")
+    @classmethod
+    def _no_password(cls, handle: str | None) -> str | None:
+        # Recipes are shown, logged and published.
+        if handle is not None and "@" in urlsplit(handle).netloc:
+            raise ValueError("user and password do not belong in a recipe; give an address without them")
+        return handle
+
+    @field_validator("text", "label", mode="before")
+    @classmethod
+    def _number_of_a_column(cls, value: Any) -> Any:
+        # YAML reads `1` as a number; columns without a header are named so.
+        return str(value) if type(value) is int else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _no_line_end(cls, value: str | None) -> str | None:
+        if value is not None and value in '\r\n"':
+            raise ValueError("line ends and the quotation mark cannot stand between cells")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            codec = codecs.lookup(value)
+            # Of the codecs that turn text into text, or bytes into bytes, this is all that tells them apart.
+            text: object = codec.decode(b"")[0]
+        except (LookupError, TypeError, ValueError):
+            text = None
+        if not isinstance(text, str):
+            raise ValueError("no encoding of text is known by this name; for instance utf-8, utf-16 or windows-1252")
+        return codec.name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if not any(values.get(field) for field in ("source", "train", "validation", "test")):
+            values["source"] = "sample"
+        if values.get("source") == "sample" and values.get("labels") is None:
+            values["labels"] = SAMPLE_LABELS
+        return values
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        given = [field for field in self.handles if field != "source"]
+        if self.source and given:
+            raise ValueError(f"source and {given[0]} exclude each other: give one source, or files that are splits")
+        if given and not (self.train and self.test):
+            raise ValueError("train and test belong together: give both files, or one source")
+        if self.labels is not None and len(set(self.labels.values())) < 2:
+            raise ValueError("labels must name at least two classes")
+        return self
+
+    @property
+    def handles(self) -> dict[Literal["source", "train", "validation", "test"], str]:
+        """What names files, by field."""
+        fields: tuple[Literal["source", "train", "validation", "test"], ...] = ("source", "train", "validation", "test")
+        return {field: getattr(self, field) for field in fields if getattr(self, field)}
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The columns that are read: what each is called from there on, and its name in the source."""
+        return {"text": self.text, "label": self.label}
+
+    @property
+    def lists(self) -> bool:
+        """Whether a row may have several labels. A complete recipe has a separator where, and only where, it may."""
+        return self.label_separator is not None
