@@ -1,7 +1,7 @@
 """The data section of the recipe: where the labelled text comes from, and how it is laid out there."""
 
 import codecs
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -11,6 +11,8 @@ from schemas.section import Section, text_keys
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
 
 Format = Literal["csv", "jsonl", "parquet"]
+HandleField = Literal["source", "train", "validation", "test"]
+"""The fields that name files."""
 
 
 class DataRecipe(Section):
@@ -137,10 +139,9 @@ class DataRecipe(Section):
         return self
 
     @property
-    def handles(self) -> dict[Literal["source", "train", "validation", "test"], str]:
+    def handles(self) -> dict[HandleField, str]:
         """What names files, by field."""
-        fields: tuple[Literal["source", "train", "validation", "test"], ...] = ("source", "train", "validation", "test")
-        return {field: getattr(self, field) for field in fields if getattr(self, field)}
+        return {field: getattr(self, field) for field in get_args(HandleField) if getattr(self, field)}
 
     @property
     def wanted(self) -> dict[str, str]:

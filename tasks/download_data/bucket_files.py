@@ -92,8 +92,8 @@ def _missing(handle: str, where: str) -> SourceNotFound:
 def _crc32c(file: Path) -> str:
     import google_crc32c
 
-    checksum = google_crc32c.Checksum()
+    checksum = 0
     with file.open("rb") as content:
         while chunk := content.read(_CHUNK_BYTES):
-            checksum.update(chunk)
-    return base64.b64encode(checksum.digest()).decode()
+            checksum = google_crc32c.extend(checksum, chunk)
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()

@@ -92,8 +92,11 @@ def _opened(path: Path, recipe: DataRecipe) -> Iterator[tuple[list[str], Iterato
 
 def _records(file: TextIO, path: Path, recipe: DataRecipe) -> _Records:
     usual = csv.field_size_limit(_LONGEST_CELL)
-    quoting = csv.QUOTE_MINIMAL if recipe.quotes else csv.QUOTE_NONE
-    reader = csv.reader(file, delimiter=_delimiter(path, recipe), quoting=quoting, strict=True)
+    delimiter = _delimiter(path, recipe)
+    if recipe.quotes:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     last = 0
     try:
         while True:

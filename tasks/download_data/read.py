@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from hubtune.errors import InvalidData
 from hubtune.progress import Progress, Say
-from schemas.data_recipe import DataRecipe
+from schemas.data_recipe import DataRecipe, HandleField
 from schemas.handoff import RawFacts, Split
 from tasks import http
 from tasks.download_data import bucket_files, local_files, sample
@@ -122,11 +122,20 @@ def source_fingerprint(recipe: DataRecipe, say: Say = lambda line: None) -> dict
     return {"files": files}
 
 
+# What the rows of each field's files are given for; None: they are split here.
+_SPLITS: Mapping[HandleField, Split | None] = {
+    "source": None,
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
+}
+
+
 def _sources(recipe: DataRecipe) -> list[SourceFile]:
     return [source for field, handle in recipe.handles.items() for source in _find(recipe, field, handle)]
 
 
-def _find(recipe: DataRecipe, field: str, handle: str) -> list[SourceFile]:
+def _find(recipe: DataRecipe, field: HandleField, handle: str) -> list[SourceFile]:
     where = _where(field, handle)
     places: Mapping[str, Place]
     if recipe.source == "sample":
@@ -137,9 +146,8 @@ def _find(recipe: DataRecipe, field: str, handle: str) -> list[SourceFile]:
         places = {HttpFile(handle).name: HttpFile(handle)}
     else:
         places = bucket_files.find(handle, where)
-    split: Split | None = None if field == "source" else field
     return [
-        SourceFile(name, place, _where(field, place.address), split, kind_of(name, recipe, where))
+        SourceFile(name, place, _where(field, place.address), _SPLITS[field], kind_of(name, recipe, where))
         for name, place in places.items()
     ]
 

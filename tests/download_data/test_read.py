@@ -132,6 +132,7 @@ def test_fingerprint_follows_content_and_name(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(ROWS)
     before = source_fingerprint(DataRecipe(source=str(path)))
+    assert before is not None
     assert before["files"][0]["name"] == "data.csv"
     path.write_text(ROWS + "Really?,1\n")
     assert source_fingerprint(DataRecipe(source=str(path))) != before
