@@ -7,11 +7,13 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     )
     try:
         _wait_for(f"{settings['PREFECT_API_URL']}/health", server)
+        _copy_database(folder / "prefect.db", folder / "empty.db")
         yield settings
     finally:
         server.terminate()
@@ -194,6 +197,23 @@ def finished(
     ):
         kill_once_it_says(road.start("retrain"), rf"Task run '{task}-\w+' - {moment}")
     return road, road.report()
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+
+
+@pytest.fixture
+def another_database(prefect_server: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Settings without a server: Prefect starts one of its own, with a database that knows of no run.
+
+    It is as the tests' server made it, since to make another one takes Prefect 20 s.
+    """
+    home = tmp_path / "prefect"
+    home.mkdir()
+    shutil.copy(Path(prefect_server["PREFECT_HOME"], "empty.db"), home / "prefect.db")
+    return {"PREFECT_HOME": str(home)}
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:

@@ -105,10 +105,9 @@ def _ask(road: Road, what: str, filters: dict[str, Any]) -> list[dict[str, Any]]
     return found
 
 
-def test_the_memory_outlives_the_prefect_database(finished: Finished, tmp_path: Path) -> None:
+def test_the_memory_outlives_the_prefect_database(finished: Finished, another_database: dict[str, str]) -> None:
     road, _ = finished
-    # No server and an empty home: Prefect starts one of its own with a new database.
-    alone = Road(road.folder, {"PREFECT_HOME": str(tmp_path)}, road.settings)
+    alone = Road(road.folder, another_database, road.settings)
     assert states(alone.report()) == ALL_CACHED
 
 

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
@@ -25,21 +26,19 @@ def test_every_key_is_known() -> None:
 
 @pytest.mark.slow
 def test_every_deployment_registers(prefect_server: dict[str, str]) -> None:
-    def prefect(*arguments: str) -> str:
-        result = subprocess.run(
-            [PREFECT, "--no-prompt", *arguments],
-            env=os.environ | prefect_server,
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
+    api = prefect_server["PREFECT_API_URL"]
     for pool in {deployment["work_pool"]["name"] for deployment in CONTENT["deployments"]}:
-        prefect("work-pool", "create", pool, "--type", "process")
-    prefect("deploy", "--all")
-    listing = prefect("deployment", "ls")
+        httpx.post(f"{api}/work_pools/", json={"name": pool, "type": "process"}).raise_for_status()
+    result = subprocess.run(
+        [PREFECT, "--no-prompt", "deploy", "--all"],
+        env=os.environ | prefect_server,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = httpx.post(f"{api}/deployments/filter", json={}).raise_for_status().json()
+    listing = {deployment["name"] for deployment in found}
     for deployment in CONTENT["deployments"]:
         assert deployment["name"] in listing
