@@ -11,6 +11,10 @@ from schemas.section import Section, text_keys
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
 
 Format = Literal["csv", "jsonl", "parquet"]
+DATABASES = ("postgresql", "sqlite")
+"""Schemes of sources that are asked with a query."""
+TFDS = "tfds:"
+"""What the handle of a data set of TensorFlow Datasets begins with."""
 HandleField = Literal["source", "train", "validation", "test"]
 """The fields that name files."""
 
@@ -24,7 +28,9 @@ class DataRecipe(Section):
         min_length=1,
         description="`sample` (built in), or CSV, TSV, JSONL or Parquet files, which are then split by preprocess: a "
         "path, an http(s) address, or gs://bucket/path; paths and buckets may hold the wildcards `*`, `?`, `[...]` and "
-        "`**`. Files may be compressed (.gz, .zst). Leave empty when train and test files are given.",
+        "`**`. Files may be compressed (.gz, .zst). Or a database: postgresql://host/name or sqlite:///path, with a "
+        "query. Or a data set of TensorFlow Datasets: tfds:name/configuration. Leave empty when train and test files "
+        "are given.",
     )
     train: str | None = Field(
         None, title="Training files", min_length=1, description="Rows given for training; as for the source."
@@ -36,6 +42,37 @@ class DataRecipe(Section):
         description="Rows given for validation; when empty, a part of the training rows is used.",
     )
     test: str | None = Field(None, title="Test files", min_length=1, description="Rows given for the test.")
+    query: str | None = Field(
+        None,
+        title="Query",
+        min_length=1,
+        description="For a database: the SELECT whose result is the data. It is asked again in every run. User and "
+        "password come from the environment (PGUSER, PGPASSWORD, and whatever else libpq knows), or `password_block`.",
+    )
+    password_block: str | None = Field(
+        None,
+        title="Password block",
+        min_length=1,
+        description="Name of the Prefect secret block that holds the password of the PostgreSQL database.",
+    )
+    split: str | None = Field(
+        None,
+        title="Split of the data set",
+        min_length=1,
+        description="For a `tfds:` source: which split it is, or which part (train[:10%], train+validation); when "
+        "empty, train. As train, validation and test files, `tfds:` sets give the split of that name.",
+    )
+    data_dir: str | None = Field(
+        None,
+        title="Folder of data sets",
+        min_length=1,
+        description="Where `tfds:` sets lie prepared; when empty, TFDS_DATA_DIR or ~/tensorflow_datasets.",
+    )
+    download: bool = Field(
+        False,
+        title="Download data sets",
+        description="Whether a `tfds:` set that is not there is downloaded and prepared.",
+    )
     text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
     label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
     labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
@@ -85,8 +122,11 @@ class DataRecipe(Section):
     @classmethod
     def _no_password(cls, handle: str | None) -> str | None:
         # Recipes are shown, logged and published.
-        if handle is not None and "@" in urlsplit(handle).netloc:
-            raise ValueError("user and password do not belong in a recipe; give an address without them")
+        if handle is not None:
+            parts = urlsplit(handle)
+            named = parts.scheme == "postgresql" and ":" not in parts.netloc.rpartition("@")[0]
+            if ("@" in parts.netloc and not named) or (parts.scheme == "postgresql" and "password" in parts.query):
+                raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
 
     @field_validator("text", "label", mode="before")
@@ -134,6 +174,21 @@ class DataRecipe(Section):
             raise ValueError(f"source and {given[0]} exclude each other: give one source, or files that are splits")
         if given and not (self.train and self.test):
             raise ValueError("train and test belong together: give both files, or one source")
+        if any(self.handles[name].startswith(tuple(f"{scheme}://" for scheme in DATABASES)) for name in given):
+            raise ValueError("a database is asked for one source, which is split here; give splits as files")
+        if self.split is not None and not (self.source or "").startswith(TFDS):
+            raise ValueError("split has no meaning without a tfds: source; files are splits as train, validation, test")
+        if not any(handle.startswith(TFDS) for handle in self.handles.values()):
+            for name in ("data_dir", "download"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has no meaning without a tfds: data set")
+        scheme = (self.source or "").partition("://")[0]
+        if self.query is None and scheme in DATABASES:
+            raise ValueError(f"query is needed with a {scheme}:// source: the SELECT whose result is the data")
+        if self.query is not None and scheme not in DATABASES:
+            raise ValueError("query has no meaning without a source such as postgresql://host/name or sqlite:///path")
+        if self.password_block is not None and scheme != "postgresql":
+            raise ValueError("password_block has no meaning without a postgresql:// source")
         if self.labels is not None and len(set(self.labels.values())) < 2:
             raise ValueError("labels must name at least two classes")
         return self

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from hubtune.errors import InvalidData
 from hubtune.progress import Progress, Say
-from schemas.data_recipe import DataRecipe, HandleField
+from schemas.data_recipe import DATABASES, TFDS, DataRecipe, HandleField
 from schemas.handoff import RawFacts, Split
 from tasks import http
-from tasks.download_data import bucket_files, local_files, sample
+from tasks.download_data import bucket_files, local_files, sample, tfds_dataset
 from tasks.download_data.http_file import HttpFile
-from tasks.download_data.source_file import Place, SourceFile, has_wildcard, kind_of
+from tasks.download_data.source_file import PARQUET, Place, SourceFile, has_wildcard, kind_of
+from tasks.download_data.sql_query import SqlQuery, sqlite_file
 from tasks.download_data.text_file import likely_encoding
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ REPLACEMENT_CHARACTER = "\ufffd"
 OTHER_ENCODING_SHARE = 0.5
 
 
-def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
+def read(recipe: DataRecipe, folder: Path, say: Say, password: str | None = None) -> RawFacts:
     """Read the rows of the source, or of each file that is a split, into Parquet shards.
 
     Args:
         recipe: the source and the names of its columns.
         folder: an empty folder; the files of a `raw` artifact are written into it.
         say: takes lines of progress.
+        password: of the database that is asked.
 
     Returns:
         How many rows and files there were, and whether the files are splits.
@@ -52,7 +54,7 @@ def read(recipe: DataRecipe, folder: Path, say: Say) -> RawFacts:
     shards = folder / "rows"
     shards.mkdir(parents=True)
     total = shard = 0
-    sources = _sources(recipe)
+    sources = _sources(recipe, say, password)
     for source in sources:
         with tempfile.TemporaryDirectory(prefix=".arriving-", dir=folder) as arriving:
             path = source.place.fetch(Path(arriving), say)
@@ -90,14 +92,22 @@ def check_source(recipe: DataRecipe) -> None:
     """
     for field, handle in recipe.handles.items():
         where = _where(field, handle)
-        if not _is_remote(handle, where):
-            for source in _find(recipe, field, handle):
-                source.kind.check(source.place.fetch(Path(), lambda line: None), recipe)
-        elif http.is_address(handle) or not has_wildcard(handle):
+        if handle.startswith("sqlite://"):
+            sqlite_file(handle, where)
+        elif handle.startswith(TFDS):
+            tfds_dataset.check(handle, recipe.data_dir, recipe.download, where)
+        elif not _is_remote(handle, where):
+            for source in _find(recipe, field, handle, _nothing):
+                source.kind.check(source.place.fetch(Path(), _nothing), recipe)
+        elif recipe.query is None and (http.is_address(handle) or not has_wildcard(handle)):
             kind_of(PurePosixPath(urlsplit(handle).path).name, recipe, where)
 
 
-def source_fingerprint(recipe: DataRecipe, say: Say = lambda line: None) -> dict[str, Any] | None:
+def _nothing(line: str) -> None:
+    """Says nothing: what is asked takes no time."""
+
+
+def source_fingerprint(recipe: DataRecipe, say: Say = _nothing) -> dict[str, Any] | None:
     """What identifies the source's content, without reading its rows.
 
     Args:
@@ -114,7 +124,7 @@ def source_fingerprint(recipe: DataRecipe, say: Say = lambda line: None) -> dict
         InvalidData: a file is of a kind that is not read here, or may not be read.
     """
     files = []
-    for source in _sources(recipe):
+    for source in _sources(recipe, say):
         content = source.place.fingerprint(say)
         if content is None:
             return None
@@ -131,12 +141,22 @@ _SPLITS: Mapping[HandleField, Split | None] = {
 }
 
 
-def _sources(recipe: DataRecipe) -> list[SourceFile]:
-    return [source for field, handle in recipe.handles.items() for source in _find(recipe, field, handle)]
+def _sources(recipe: DataRecipe, say: Say, password: str | None = None) -> list[SourceFile]:
+    handles = recipe.handles.items()
+    return [source for field, handle in handles for source in _find(recipe, field, handle, say, password)]
 
 
-def _find(recipe: DataRecipe, field: HandleField, handle: str) -> list[SourceFile]:
+def _find(
+    recipe: DataRecipe, field: HandleField, handle: str, say: Say, password: str | None = None
+) -> list[SourceFile]:
     where = _where(field, handle)
+    if recipe.query is not None:
+        asked = SqlQuery(handle, recipe.query, password, recipe.label if recipe.lists else None, where)
+        return [SourceFile("query", asked, where, None, PARQUET)]
+    if handle.startswith(TFDS):
+        split = _SPLITS[field] or recipe.split or "train"
+        prepared = tfds_dataset.find(handle, split, recipe.data_dir, recipe.download, where, say)
+        return [SourceFile(handle, prepared, where, _SPLITS[field], PARQUET)]
     places: Mapping[str, Place]
     if recipe.source == "sample":
         places = local_files.find(str(sample.PATH), where)
@@ -160,11 +180,11 @@ def _is_remote(handle: str, where: str) -> bool:
     scheme, found, _ = handle.partition("://")
     if not found or scheme == "file":
         return False
-    if scheme not in ("http", "https", "gs"):
+    if scheme not in ("http", "https", "gs", *DATABASES):
         raise InvalidData(
             f"Data cannot be fetched from {scheme}:// addresses.",
             where=where,
-            remedy="Name a path, an http(s) address or gs://bucket/path; or download the file and name the copy.",
+            remedy="Name a path, an http(s) or gs:// address, or a database; or download the file and name the copy.",
         )
     return True
 

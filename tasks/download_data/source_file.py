@@ -32,10 +32,11 @@ class Kind:
     check: Check
 
 
-_CSV, _JSONL, _PARQUET = (Kind(module.batches, module.check) for module in (csv_file, jsonl_file, parquet_file))
+PARQUET = Kind(parquet_file.batches, parquet_file.check)
+_CSV, _JSONL = (Kind(module.batches, module.check) for module in (csv_file, jsonl_file))
 # A new kind is an entry in each, and a module with these two functions.
-_BY_FORMAT = {"csv": _CSV, "jsonl": _JSONL, "parquet": _PARQUET}
-_BY_SUFFIX = {".csv": _CSV, ".tsv": _CSV, ".jsonl": _JSONL, ".ndjson": _JSONL, ".parquet": _PARQUET}
+_BY_FORMAT = {"csv": _CSV, "jsonl": _JSONL, "parquet": PARQUET}
+_BY_SUFFIX = {".csv": _CSV, ".tsv": _CSV, ".jsonl": _JSONL, ".ndjson": _JSONL, ".parquet": PARQUET}
 
 
 class Place(Protocol):
@@ -101,7 +102,7 @@ def kind_of(name: str, recipe: DataRecipe, where: str) -> Kind:
                 remedy=f"Name {known_kinds()}, or set data.format.",
             )
         found = known
-    if found is _PARQUET and plain_name(name) != name:
+    if found is PARQUET and plain_name(name) != name:
         raise InvalidData(
             "A Parquet file that is compressed as a whole cannot be read.",
             where=where,

@@ -1,9 +1,10 @@
 """Block 2: a source -> a `raw` artifact. Consumes the recipe's data section, emits the rows as they came."""
 
 from prefect import task
+from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
 
-from hubtune.errors import SourceUnavailable
+from hubtune.errors import InvalidData, SourceUnavailable
 from hubtune.storage import Store
 from hubtune.storage.artifact import Producer
 from schemas.data_recipe import DataRecipe
@@ -31,7 +32,7 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
 
     def work(producer: Producer) -> Outputs:
         with store.scratch() as folder:
-            facts = read(recipe, folder, say())
+            facts = read(recipe, folder, say(), _password(recipe))
             if source_fingerprint(recipe, say()) != fingerprint:
                 raise SourceUnavailable(
                     "the data changed while it was read",
@@ -50,3 +51,18 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
     # Where nothing tells whether the content is the same, it is read again; if it is the same, nothing follows from it.
     unknown = fingerprint is None
     return run_once(store, "download_data", VERSION, parameters, [], work, refresh=refresh or unknown)
+
+
+def _password(recipe: DataRecipe) -> str | None:
+    if recipe.password_block is None:
+        return None
+    try:
+        block = Secret.load(recipe.password_block)
+    except ValueError as error:
+        raise InvalidData(
+            f"There is no Prefect secret block named {recipe.password_block!r}.",
+            where="data.password_block",
+            remedy="create it on the page Blocks of the Prefect UI (type Secret), or correct its name",
+        ) from error
+    assert isinstance(block, Secret)
+    return str(block.get())
