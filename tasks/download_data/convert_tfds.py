@@ -3,6 +3,7 @@
 Records are parsed in batches, straight from the files: as_numpy, which goes example by example, took 15 times as long.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,29 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
     for file in files:
         records = tf.data.TFRecordDataset(file.filename).skip(file.skip).take(file.take).batch(_BATCH)
         for serialized in records:
-            parsed = tf.io.parse_example(serialized, {name: feature for name, (feature, _) in columns.items()})
-            frames.append(pl.DataFrame({name: _series(parsed[name], names) for name, (_, names) in columns.items()}))
+            parsed = tf.io.parse_example(serialized, {name: column.parser for name, column in columns.items()})
+            frames.append(pl.DataFrame({name: _series(parsed[name], column) for name, column in columns.items()}))
             progress.advance(len(serialized))
     progress.finish()
     pl.concat(frames).write_parquet(Path(request["file"]))
     return {}
 
 
-def _columns(features: Any) -> dict[str, tuple[Any, list[str] | None]]:
-    """How each column of single values, or of lists of them, is parsed, and the names of its classes."""
+@dataclass(frozen=True)
+class _Column:
+    """How a column is parsed, and what its numbers mean: truth values, or classes by their names."""
+
+    parser: Any
+    is_bool: bool
+    names: list[str] | None
+
+
+def _columns(features: Any) -> dict[str, _Column]:
+    """The columns of single values, or of lists of them."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    columns: dict[str, tuple[Any, list[str] | None]] = {}
+    columns: dict[str, _Column] = {}
     for name, feature in features.items():
         several = isinstance(feature, tfds.features.Sequence)
         inner = feature.feature if several else feature
@@ -82,21 +92,25 @@ def _columns(features: Any) -> dict[str, tuple[Any, list[str] | None]]:
         stored = tf.int64 if kind.is_integer or kind.is_bool else tf.float32 if kind.is_floating else kind
         names = inner.names if isinstance(inner, tfds.features.ClassLabel) else None
         parser = tf.io.RaggedFeature(stored) if several else tf.io.FixedLenFeature([], stored)
-        columns[name] = (parser, names)
+        columns[name] = _Column(parser, kind.is_bool, names)
     return columns
 
 
-def _series(values: Any, names: list[str] | None) -> Any:
+def _series(values: Any, column: _Column) -> Any:
     import polars as pl
 
     content = values.to_list() if hasattr(values, "to_list") else values.numpy().tolist()
-    if names is None:
+    if column.names is not None:
+        # A class of -1 is the way of TensorFlow Datasets to say that there is none, as in the test splits of GLUE.
+        meaning: dict[int, str | bool] = dict(enumerate(column.names))
+    elif column.is_bool:
+        meaning = {0: False, 1: True}
+    else:
         return pl.Series(content)
-    # A class of -1 is the way of TensorFlow Datasets to say that there is none, as in the test splits of GLUE.
-    known = dict(enumerate(names))
-    if content and isinstance(content[0], list):
-        return pl.Series([[known.get(value) for value in row] for row in content], dtype=pl.List(pl.String))
-    return pl.Series([known.get(value) for value in content], dtype=pl.String)
+    kind = pl.Boolean if column.is_bool else pl.String
+    if hasattr(values, "to_list"):
+        return pl.Series([[meaning.get(value) for value in row] for row in content], dtype=pl.List(kind))
+    return pl.Series([meaning.get(value) for value in content], dtype=kind)
 
 
 if __name__ == "__main__":

@@ -122,10 +122,9 @@ def sqlite_file(url: str, where: str) -> Path:
 def _postgresql(source: SqlQuery) -> Iterator[Result]:
     import psycopg
 
-    # What the password is for; everything else that libpq knows (PGUSER, PGSERVICE, ~/.pgpass) it finds by itself.
-    given = {"password": source.password} if source.password else {}
     try:
-        with psycopg.connect(source.url, connect_timeout=_CONNECT_SECONDS, **given) as connection:
+        # Without a password, libpq looks where it always does: PGPASSWORD, PGSERVICE, ~/.pgpass.
+        with psycopg.connect(source.url, connect_timeout=_CONNECT_SECONDS, password=source.password) as connection:
             connection.read_only = True
             # A cursor on the server: the result comes in parts, and need not fit into memory twice.
             with connection.cursor("hubtune") as cursor:

@@ -16,6 +16,8 @@ from tasks.fresh_process import run_in_fresh_process
 _SECONDS = 6 * 3600
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_.-]+)?(:[0-9]+\.[0-9]+\.[0-9]+)?")
 _INFO = "dataset_info.json"
+# Data sets that a message names.
+_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ def check(handle: str, data_dir: str | None, download: bool, where: str) -> None
         )
     root = _root(data_dir)
     if not download and _prepared(root, name) is None:
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())[:20]) if root.is_dir() else ""
+        infos = [info for depth in ("*/*", "*/*/*") for info in root.glob(f"{depth}/{_INFO}")]
+        there = sorted({info.parent.parent.relative_to(root).as_posix() for info in infos})[:_LISTED]
         raise InvalidData(
-            f"The data set {name} is not prepared in {root}; there: {there or 'nothing'}.",
+            f"The data set {name} is not prepared in {root}; there: {', '.join(there) or 'none'}.",
             where=where,
             remedy="Set data.data_dir to the folder where it is, or data.download to true.",
         )

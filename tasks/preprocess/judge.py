@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from hubtune.inference.normalise import normalise
-from schemas.rows import Reason
+from schemas.rows import NORMALISED_ALREADY, Reason
 from tasks.preprocess.labels import read_labels
 from tasks.preprocess.split import text_key
 
@@ -47,12 +47,10 @@ def judge(
 
 
 def _normalised(table: pl.DataFrame) -> pl.Series:
-    texts, undecodable = table["text"], table["undecodable"]
-    return pl.Series(
-        "clean",
-        [None if bad or text is None else normalise(text) for text, bad in zip(texts, undecodable, strict=True)],
-        dtype=pl.String,
-    )
+    texts = table.select(pl.when(pl.col("undecodable").not_()).then("text").alias("clean"))["clean"]
+    # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
+    rest = texts.str.contains(NORMALISED_ALREADY).not_().fill_null(False).arg_true()
+    return texts.scatter(rest, [normalise(text) for text in texts.gather(rest)])
 
 
 def _own_reason(max_characters: int) -> pl.Expr:
@@ -75,17 +73,18 @@ def _own_reason(max_characters: int) -> pl.Expr:
 
 def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
     sound = table.filter(pl.col("reason").is_null()).select("index", "clean", "set", "split")
-    keys = pl.Series("key", [text_key(text) for text in sound["clean"]], dtype=pl.Binary)
+    sound = sound.with_columns(pl.Series("key", [text_key(text) for text in sound["clean"]], dtype=pl.Binary))
+    # Few texts occur more than once: only these are compared.
+    several = sound.filter(pl.col("clean").is_duplicated())
     # A copy's rank: its split first, then its position in the data. Splits that are not given rank alike.
     rank = pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * table.height + pl.col(
         "index"
     )
     copies = (
-        sound.with_columns(keys)
-        .with_columns(rank.alias("rank"))
+        several.with_columns(rank.alias("rank"))
         .with_columns(
-            (pl.col("set").n_unique().over("key") > 1).alias("conflict"),
-            (pl.col("rank").min().over("key") % max(table.height, 1)).alias("first_copy"),
+            (pl.col("set").n_unique().over("clean") > 1).alias("conflict"),
+            (pl.col("rank").min().over("clean") % max(table.height, 1)).alias("first_copy"),
         )
         .with_columns(
             pl.when("conflict")
@@ -96,13 +95,13 @@ def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
         )
         .select(
             "index",
-            "key",
             "copy_reason",
             pl.when(pl.col("copy_reason").is_not_null()).then("first_copy").alias("first_copy"),
         )
     )
     return (
-        table.join(copies, on="index", how="left", maintain_order="left")
+        table.join(sound.select("index", "key"), on="index", how="left", maintain_order="left")
+        .join(copies, on="index", how="left", maintain_order="left")
         .with_columns(pl.coalesce("reason", "copy_reason").alias("reason"))
         .drop("copy_reason")
     )

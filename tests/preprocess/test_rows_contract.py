@@ -5,8 +5,11 @@ from typing import Any
 import pandera.errors
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from schemas.rows import clean_rows
+from hubtune.inference.normalise import normalise
+from schemas.rows import NORMALISED_ALREADY, clean_rows
 from schemas.train_recipe import Task
 
 
@@ -82,3 +85,11 @@ def test_each_task_has_its_own_type_of_label() -> None:
     for frame, task in mixed_up:
         with pytest.raises(pandera.errors.SchemaErrors):
             clean_rows(["a", "b"], task).validate(frame, lazy=True)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("aB3!~ \t\n\x7f\x00é…" + "\u00a0") | st.text(), min_size=1))
+def test_what_is_taken_for_normalised_is(texts: list[str]) -> None:
+    taken = pl.Series(texts, dtype=pl.String).str.contains(NORMALISED_ALREADY)
+    for text, is_taken in zip(texts, taken, strict=True):
+        assert is_taken == (text.isascii() and text.isprintable() and text == normalise(text) != "")
