@@ -60,7 +60,7 @@ def _row(rows: int, name: str, runs: list[Run]) -> str:
 
 
 def write_rows(file: Path, rows: int) -> Path:
-    """Write questions as long as those of Quora (13 words in the mean), one in eight with a character beyond ASCII.
+    """Write questions as long as those of Quora (13 words in the mean), one in forty with a character beyond ASCII.
 
     Args:
         file: the CSV file to write.
@@ -79,7 +79,7 @@ def write_rows(file: Path, rows: int) -> Path:
         last = "Why?"
         for number in range(rows):
             chosen = draw.choices(words, k=4 + int(draw.expovariate(1 / 9)) % 50)
-            if number % 8 == 0:
+            if number % 40 == 0:
                 chosen[-1] = draw.choice(beyond)
             text, label = f"{' '.join(chosen)} {number}?", "1" if draw.random() < 0.06 else "0"
             if draw.random() < DIRTY_SHARE:

@@ -120,4 +120,6 @@ def _normalised(data: pa.PolarsData) -> pl.LazyFrame:
     texts = data.lazyframe.select(data.key).collect().to_series()
     holds = texts.is_null() | texts.str.contains(NORMALISED_ALREADY)
     rest = holds.fill_null(True).not_().arg_true()
-    return pl.LazyFrame({"normalised": holds.scatter(rest, [normalise(text) == text for text in texts.gather(rest)])})
+    return pl.LazyFrame(
+        {"normalised": holds.scatter(rest, [normalise(text) == text for text in texts.gather(rest).to_list()])}
+    )

@@ -5,10 +5,14 @@ Its splits are another hash's, so that its rows are not hubtune's row by row; ho
 
 import hashlib
 import json
+import re
 import sys
 import time
 import unicodedata
 from pathlib import Path
+
+_SPACES = re.compile(r"\s+")
+_HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2060-\u206f\ufeff\ufffd]")
 
 
 def main(file: str, folder: Path) -> None:
@@ -20,11 +24,7 @@ def main(file: str, folder: Path) -> None:
     table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""], encoding_errors="replace")
     was_read = time.perf_counter()
     bad_bytes = table["text"].str.contains("\ufffd", regex=False, na=False)
-    spaces = table["text"].str.replace(r"\s+", " ", regex=True)
-    visible = spaces.str.replace(
-        r"[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2060-\u206f\ufeff\ufffd]", "", regex=True
-    )
-    table["clean"] = visible.map(lambda text: unicodedata.normalize("NFKC", text), na_action="ignore").str.strip()
+    table["clean"] = table["text"].map(_clean, na_action="ignore")
     table["class"] = table["label"].str.strip().map({"0": 0, "1": 1})
     reason = pd.Series(pd.NA, index=table.index, dtype="string")
     for words, holds in (
@@ -65,6 +65,10 @@ def main(file: str, folder: Path) -> None:
         "rows_kept": len(kept),
     }
     print(json.dumps(report))
+
+
+def _clean(text: str) -> str:
+    return unicodedata.normalize("NFKC", _HIDDEN.sub("", _SPACES.sub(" ", text))).strip()
 
 
 if __name__ == "__main__":

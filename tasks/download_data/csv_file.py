@@ -8,7 +8,7 @@ broken.
 import csv
 import itertools
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 # More than any text; a cell that is longer has swallowed rows, because its quote is never closed.
 _LONGEST_CELL = 10_000_000
-
-_Records = Generator[tuple[int, list[str]], None, None]
+_AT_ONCE = 10_000
 
 
 def batches(path: Path, recipe: DataRecipe, most_rows: int) -> Iterator["pl.DataFrame"]:
@@ -47,19 +46,22 @@ def batches(path: Path, recipe: DataRecipe, most_rows: int) -> Iterator["pl.Data
 
     with _opened(path, recipe) as (header, records):
         schema = dict.fromkeys(recipe.wanted, pl.String)
-        positions = [header.index(name) for name in recipe.wanted.values()]
-        width = len(header)
-        columns: list[list[str | None]] = [[] for _ in positions]
-        for line, record in records:
-            if len(record) != width:
-                raise _ragged(len(record), width, path, line, recipe)
-            for column, position in zip(columns, positions, strict=True):
-                column.append(record[position] or None)
-            if len(columns[0]) == most_rows:
-                yield pl.DataFrame(dict(zip(recipe.wanted, columns, strict=True)), schema=schema)
-                columns = [[] for _ in positions]
-        if columns[0]:
-            yield pl.DataFrame(dict(zip(recipe.wanted, columns, strict=True)), schema=schema)
+        positions = {field: header.index(name) for field, name in recipe.wanted.items()}
+        regular = {0, len(header)}
+        cells: dict[str, list[str | None]] = {field: [] for field in positions}
+        done = 0
+        # Many rows at a time: what is done for each of them in Python is most of what reading takes.
+        while part := list(itertools.islice(records, min(_AT_ONCE, most_rows - done))):
+            if not regular.issuperset(map(len, part)):
+                raise _ragged(path, recipe)
+            for field, at in positions.items():
+                cells[field].extend([record[at] or None for record in part if record])
+            done = len(cells["text"])
+            if done == most_rows:
+                yield pl.DataFrame(cells, schema=schema)
+                cells, done = {field: [] for field in positions}, 0
+        if done:
+            yield pl.DataFrame(cells, schema=schema)
 
 
 def check(path: Path, recipe: DataRecipe) -> None:
@@ -77,56 +79,83 @@ def check(path: Path, recipe: DataRecipe) -> None:
 
 
 @contextmanager
-def _opened(path: Path, recipe: DataRecipe) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
-    """The names of the columns, and the rows."""
+def _opened(path: Path, recipe: DataRecipe) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """The names of the columns, and the rows; a blank line is an empty one."""
     with open_text(path, recipe.encoding) as file, closing(_records(file, path, recipe)) as records:
-        first = next(records, (0, []))
-        rows: Iterator[tuple[int, list[str]]] = records
-        header = first[1]
+        first = next((record for record in records if record), [])
+        rows: Iterator[list[str]] = records
+        header = first
         if not recipe.header:
-            header = [str(number + 1) for number in range(len(first[1]))]
+            header = [str(number + 1) for number in range(len(first))]
             rows = itertools.chain([first], records)
         check_columns(header, recipe.wanted, str(path))
         yield header, rows
 
 
-def _records(file: TextIO, path: Path, recipe: DataRecipe) -> _Records:
+def _records(file: TextIO, path: Path, recipe: DataRecipe) -> Generator[list[str], None, None]:
     usual = csv.field_size_limit(_LONGEST_CELL)
-    delimiter = _delimiter(path, recipe)
-    if recipe.quotes:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-    else:
-        reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    last = 0
+    reader = _reader(file, path, recipe)
     try:
-        while True:
-            last = reader.line_num
-            record = next(reader, None)
-            if record is None:
-                return
-            if record:
-                yield last + 1, record
+        yield from reader
     except csv.Error as error:
-        raise InvalidData(
-            f"The file is no well-formed CSV: {error}.",
-            where=f"{path}, row that begins at line {last + 1}",
-            remedy="Close each quote, and double the quotes within a quoted cell; or set data.quotes to false, if "
-            "quotes are part of the text.",
-        ) from error
+        raise _malformed(path, recipe, error) from error
     finally:
         csv.field_size_limit(usual)
+
+
+def _reader(file: TextIO, path: Path, recipe: DataRecipe) -> "csv._reader":
+    delimiter = _delimiter(path, recipe)
+    if recipe.quotes:
+        return csv.reader(file, delimiter=delimiter, strict=True)
+    return csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+
+
+def _begin_of(path: Path, recipe: DataRecipe, is_wrong: Callable[[list[str]], bool]) -> tuple[int, list[str]]:
+    """Read once more: the line at which the first wrong row begins, and that row; an empty one cannot be read."""
+    usual = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with open_text(path, recipe.encoding) as file:
+            reader = _reader(file, path, recipe)
+            while True:
+                last = reader.line_num
+                try:
+                    record = next(reader)
+                except (csv.Error, StopIteration):
+                    return last + 1, []
+                if record and is_wrong(record):
+                    return last + 1, record
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _malformed(path: Path, recipe: DataRecipe, error: csv.Error) -> InvalidData:
+    line, _ = _begin_of(path, recipe, lambda record: False)
+    return InvalidData(
+        f"The file is no well-formed CSV: {error}.",
+        where=f"{path}, row that begins at line {line}",
+        remedy="Close each quote, and double the quotes within a quoted cell; or set data.quotes to false, if "
+        "quotes are part of the text.",
+    )
 
 
 def _delimiter(path: Path, recipe: DataRecipe) -> str:
     return recipe.delimiter or ("\t" if plain_name(path.name).lower().endswith(".tsv") else ",")
 
 
-def _ragged(cells: int, width: int, path: Path, line: int, recipe: DataRecipe) -> InvalidData:
-    delimiter = _delimiter(path, recipe)
-    first = "the header" if recipe.header else "the first row"
+def _ragged(path: Path, recipe: DataRecipe) -> InvalidData:
+    widths: list[int] = []
+
+    def is_wrong(record: list[str]) -> bool:
+        widths.append(len(record))
+        return widths[-1] != widths[0]
+
+    line, record = _begin_of(path, recipe, is_wrong)
     remedy = "Put cells that hold the delimiter, quotes or line breaks in quotes, and double the quotes within."
     if not recipe.quotes:
-        remedy = f"Take {json.dumps(delimiter)} out of the texts, or set data.quotes to true, if it stands in quotes."
+        delimiter = json.dumps(_delimiter(path, recipe))
+        remedy = f"Take {delimiter} out of the texts, or set data.quotes to true, if it stands in quotes."
     return InvalidData(
-        f"A row has {cells} cells where {first} has {width}.", where=f"{path}, line {line}", remedy=remedy
+        f"A row has {len(record)} cells where {'the header' if recipe.header else 'the first row'} has {widths[0]}.",
+        where=f"{path}, line {line}",
+        remedy=remedy,
     )

@@ -50,7 +50,7 @@ def _normalised(table: pl.DataFrame) -> pl.Series:
     texts = table.select(pl.when(pl.col("undecodable").not_()).then("text").alias("clean"))["clean"]
     # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
     rest = texts.str.contains(NORMALISED_ALREADY).not_().fill_null(False).arg_true()
-    return texts.scatter(rest, [normalise(text) for text in texts.gather(rest)])
+    return texts.scatter(rest, [normalise(text) for text in texts.gather(rest).to_list()])
 
 
 def _own_reason(max_characters: int) -> pl.Expr:
@@ -73,7 +73,7 @@ def _own_reason(max_characters: int) -> pl.Expr:
 
 def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
     sound = table.filter(pl.col("reason").is_null()).select("index", "clean", "set", "split")
-    sound = sound.with_columns(pl.Series("key", [text_key(text) for text in sound["clean"]], dtype=pl.Binary))
+    sound = sound.with_columns(pl.Series("key", [text_key(text) for text in sound["clean"].to_list()], dtype=pl.Binary))
     # Few texts occur more than once: only these are compared.
     several = sound.filter(pl.col("clean").is_duplicated())
     # A copy's rank: its split first, then its position in the data. Splits that are not given rank alike.

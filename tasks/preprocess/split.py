@@ -9,6 +9,7 @@ upper end, so that a larger share of one takes texts from train only, and never 
 
 from hashlib import blake2b
 
+import numpy as np
 import polars as pl
 
 # Never change these: every text would land in another split, and the next version would be tested on what the
@@ -35,7 +36,8 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
     Returns:
         "train", "validation" or "test" for each text.
     """
-    positions = pl.Series("position", [_position(text) for text in texts], dtype=pl.UInt64)
+    hashes = b"".join([blake2b(text.encode(), digest_size=8, key=_KEY).digest() for text in texts.to_list()])
+    positions = pl.Series("position", np.frombuffer(hashes, ">u8").astype(np.uint64))
     below = round(test_fraction * _POSITIONS)
     last_below = _POSITIONS - 1 - round(validation_fraction * _POSITIONS)
     return positions.to_frame().select(
@@ -46,7 +48,3 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
         .otherwise(pl.lit("train"))
         .alias("assigned")
     )["assigned"]
-
-
-def _position(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8, key=_KEY).digest(), "big")
