@@ -20,6 +20,8 @@ from tasks.download_data.compression import plain_name
 from tasks.download_data.text_file import open_text
 
 if TYPE_CHECKING:
+    from _csv import Reader
+
     import polars as pl
 
 # More than any text; a cell that is longer has swallowed rows, because its quote is never closed.
@@ -103,7 +105,7 @@ def _records(file: TextIO, path: Path, recipe: DataRecipe) -> Generator[list[str
         csv.field_size_limit(usual)
 
 
-def _reader(file: TextIO, path: Path, recipe: DataRecipe) -> "csv._reader":
+def _reader(file: TextIO, path: Path, recipe: DataRecipe) -> "Reader":
     delimiter = _delimiter(path, recipe)
     if recipe.quotes:
         return csv.reader(file, delimiter=delimiter, strict=True)
