@@ -144,7 +144,8 @@ def shareable(recipe: Recipe) -> Recipe:
         field: _shareable_source(getattr(recipe.model, field)) for field in ("source", "preprocessor")
     }
     data = recipe.data.model_dump() | {
-        field: _shareable_source(getattr(recipe.data, field)) for field in ("source", "train", "validation", "test")
+        field: _shareable_source(getattr(recipe.data, field))
+        for field in ("source", "train", "validation", "test", "data_dir")
     }
     return Recipe.model_validate(recipe.model_dump() | {"model": model, "data": data})
 
@@ -153,7 +154,9 @@ def _shareable_source(source: str | None) -> str | None:
     if source is None:
         return None
     parts = urlsplit(source)
-    if parts.scheme and parts.netloc:
+    if parts.scheme in ("file", "sqlite"):
+        return f"{parts.scheme}:///{Path(parts.path).name}"
+    if parts.scheme and "://" in source:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     path = Path(source).expanduser()
     return path.name if path.is_absolute() else source

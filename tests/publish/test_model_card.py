@@ -1,5 +1,7 @@
 """The model card, and the recipe that is published with it."""
 
+import pytest
+
 from schemas.handoff import ModelFacts, Split
 from schemas.recipe import Recipe
 from tasks.publish.model_card import CardFacts, model_card
@@ -99,3 +101,25 @@ def test_what_belongs_to_one_machine_is_not_published() -> None:
     assert shared.data.validation == "gs://rows/validation.csv"
     assert shared.train == recipe.train
     assert shareable(Recipe.model_validate({})) == Recipe.model_validate({})
+
+
+@pytest.mark.parametrize(
+    ("data", "shared"),
+    [
+        ({"source": "sqlite:////home/me/app.db", "query": "SELECT 1"}, {"source": "sqlite:///app.db"}),
+        ({"source": "sqlite:///in/app.db", "query": "SELECT 1"}, {"source": "sqlite:///app.db"}),
+        (
+            {"source": "postgresql://me@h:5432/db?sslkey=/home/me", "query": "SELECT 1"},
+            {"source": "postgresql://h:5432/db"},
+        ),
+        ({"source": "postgresql:///db?host=/home/me", "query": "SELECT 1"}, {"source": "postgresql:///db"}),
+        ({"source": "file:///home/me/rows.csv"}, {"source": "file:///rows.csv"}),
+        ({"source": "https://h.org/rows.csv?token=secret"}, {"source": "https://h.org/rows.csv"}),
+        ({"source": "/home/me/*.csv"}, {"source": "*.csv"}),
+        ({"source": "tfds:glue/sst2", "data_dir": "/home/me/sets"}, {"source": "tfds:glue/sst2", "data_dir": "sets"}),
+    ],
+)
+def test_where_data_lies_is_shared_without_what_is_private(data: dict[str, str], shared: dict[str, str]) -> None:
+    recipe = Recipe.model_validate({"name": "questions", "data": data})
+    published = shareable(recipe).data.model_dump()
+    assert {field: published[field] for field in shared} == shared
