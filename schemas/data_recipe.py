@@ -1,8 +1,9 @@
 """The data section of the recipe: where the labelled text comes from, and how it is laid out there."""
 
 import codecs
+import re
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -122,11 +123,8 @@ class DataRecipe(Section):
     @classmethod
     def _no_password(cls, handle: str | None) -> str | None:
         # Recipes are shown, logged and published.
-        if handle is not None:
-            parts = urlsplit(handle)
-            named = parts.scheme == "postgresql" and ":" not in parts.netloc.rpartition("@")[0]
-            if ("@" in parts.netloc and not named) or (parts.scheme == "postgresql" and "password" in parts.query):
-                raise ValueError("user and password do not belong in a recipe; give an address without them")
+        if handle is not None and _may_hold_a_password(handle):
+            raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
 
     @field_validator("text", "label", mode="before")
@@ -147,9 +145,10 @@ class DataRecipe(Section):
     def _known(cls, value: str) -> str:
         try:
             codec = codecs.lookup(value)
-            # Of the codecs that turn text into text, or bytes into bytes, this is all that tells them apart.
-            text: object = codec.decode(b"")[0]
-        except (LookupError, TypeError, ValueError):
+            # Of the codecs that turn text into text or bytes into bytes, and of those that give up at one bad byte,
+            # this is all that tells the others apart.
+            text: object = codecs.getincrementaldecoder(value)("replace").decode(codec.encode("a")[0] + b"\xff")
+        except (AssertionError, LookupError, TypeError, ValueError):
             text = None
         if not isinstance(text, str):
             raise ValueError("no encoding of text is known by this name; for instance utf-8, utf-16 or windows-1252")
@@ -207,3 +206,22 @@ class DataRecipe(Section):
     def lists(self) -> bool:
         """Whether a row may have several labels. A complete recipe has a separator where, and only where, it may."""
         return self.label_separator is not None
+
+
+_MISTYPED_ADDRESS = re.compile(r"(https?|gs|postgresql):/?[^/]", re.IGNORECASE)
+
+
+def _may_hold_a_password(handle: str) -> bool:
+    if "@" not in handle and "password" not in handle.lower():
+        return False
+    parts = urlsplit(handle)
+    try:
+        _ = parts.port
+    except (
+        ValueError
+    ):  # "user:pa/ss@host": the host is taken to end at the slash, and what follows its colon is no port
+        return True
+    if parts.scheme == "postgresql":
+        given = any("password" in name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+        return given or ":" in parts.netloc.rpartition("@")[0] or "@" in parts.path
+    return "@" in parts.netloc or _MISTYPED_ADDRESS.match(handle) is not None

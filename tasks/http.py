@@ -69,17 +69,20 @@ def is_address(handle: str) -> bool:
     return handle.lower().startswith(("http://", "https://"))
 
 
-def shown(handle: str) -> str:
+def shown(handle: str, *, patterns: bool = False) -> str:
     """A handle as it may be shown, logged and recorded.
 
     Args:
         handle: what the recipe says, or an address that it led to.
+        patterns: whether names of files and objects may be patterns, in which `?` stands for any character.
 
     Returns:
         Of an address, scheme, host, port and path, without user, password, query and fragment; anything else unchanged.
     """
     parts = _ADDRESS_PARTS.match(handle)
-    return parts["scheme"] + parts["place"] if parts else handle
+    if parts is None or (patterns and parts["scheme"].lower().startswith(("gs:", "file:"))):
+        return handle
+    return parts["scheme"] + parts["place"]
 
 
 def download(address: str, file: Path, wanted: Wanted, say: Say) -> None:
@@ -252,4 +255,4 @@ def _write(response: httpx.Response, address: str, file: Path, done: int, wanted
     progress.finish()
 
 
-_LATER = "run again later; what is done is kept"
+_LATER = "run again later"

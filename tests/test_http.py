@@ -223,6 +223,8 @@ def test_what_cannot_be_had_has_no_fingerprint(answer: Answer, server: HttpServe
         ("http://[broken/m?secret", "http://[broken/m"),
         ("https:/h.org/m?token=secret", "https:/h.org/m"),
         ("s3://bucket/m?secret", "s3://bucket/m"),
+        ("gs://bucket/m?secret", "gs://bucket/m"),
+        ("postgresql://me:secret@h/db?sslpassword=secret", "postgresql://h/db"),
         ("starter", "starter"),
         ("./models/what?.tar.gz", "./models/what?.tar.gz"),
         ("C:/models/m#1", "C:/models/m#1"),
@@ -230,6 +232,12 @@ def test_what_cannot_be_had_has_no_fingerprint(answer: Answer, server: HttpServe
 )
 def test_what_is_shown_of_a_handle(handle: str, visible: str) -> None:
     assert http.shown(handle) == visible
+
+
+@pytest.mark.parametrize("handle", ["gs://bucket/2026-??#1.csv", "file:///data/2026-??.csv", "data/2026-??.csv"])
+def test_patterns_are_shown_whole(handle: str) -> None:
+    assert http.shown(handle, patterns=True) == handle
+    assert http.shown("https://h.org/a?token=secret", patterns=True) == "https://h.org/a"
 
 
 @pytest.mark.parametrize(

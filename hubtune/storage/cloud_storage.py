@@ -168,7 +168,7 @@ class CloudStorage:
         retrying = Retrying(
             stop=stop_after_attempt(self.patience.attempts),
             wait=waits,
-            retry=retry_if_exception(_passes),
+            retry=retry_if_exception(passes),
             reraise=True,
         )
         with self._explained(action, key):
@@ -229,8 +229,15 @@ def _check_hash(headers: Any, content: bytes) -> None:
         raise ChecksumError(f"the reply's MD5 is {found}, expected {expected[0]}")
 
 
-def _passes(error: BaseException) -> bool:
-    """Whether a fault may be gone at the next attempt."""
+def passes(error: BaseException) -> bool:
+    """Whether a fault may be gone at the next attempt.
+
+    Args:
+        error: what gcsfs raised.
+
+    Returns:
+        True where there was no connection, a stall, or an answer that says so.
+    """
     import google.auth.exceptions
     from gcsfs.retry import is_retriable
 

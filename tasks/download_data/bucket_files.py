@@ -2,16 +2,24 @@
 
 import base64
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fsspec.utils import glob_translate
-
 from hubtune.errors import SourceNotFound, SourceUnavailable
 from hubtune.progress import Say
-from hubtune.storage.cloud_storage import CloudStorage, Object
-from tasks.download_data.source_file import fixed_part, has_wildcard, require_some
+from hubtune.storage.cloud_storage import CloudStorage, Object, passes
+from schemas.data_recipe import DataRecipe
+from tasks.download_data.source_file import (
+    check_pattern,
+    fixed_part,
+    has_wildcard,
+    kind_of,
+    local_name,
+    require_some,
+)
 
 _CHUNK_BYTES = 1 << 20
 
@@ -36,10 +44,11 @@ class BucketFile:
 
     def fetch(self, folder: Path, say: Say) -> Path:
         """Download it, and compare the checksum: damage on the way would pass otherwise."""
-        file = folder / PurePosixPath(self.path).name
+        file = folder / local_name(self.path)
         say(f"Downloading {self.address} ({self.found.size / 1e6:,.1f} MB)")
         try:
-            self.cloud.get_file(f"{self.cloud.bucket}/{self.path}", str(file))
+            with _refusals_are_final(self.address):
+                self.cloud.get_file(f"{self.cloud.bucket}/{self.path}", str(file))
         except FileNotFoundError:
             raise _missing(self.address, self.address) from None
         if file.stat().st_size != self.found.size or _crc32c(file) != self.found.crc32c:
@@ -49,6 +58,23 @@ class BucketFile:
                 remedy="it is tried again by itself; if it goes on, check the network and proxies",
             )
         return file
+
+
+def check(handle: str, recipe: DataRecipe, where: str) -> None:
+    """Find the mistakes in a handle that show without asking Cloud Storage.
+
+    Args:
+        handle: as for `find`.
+        recipe: says how files are read whose names do not.
+        where: the handle and its field, for messages.
+
+    Raises:
+        InvalidData: a pattern means nothing, or an object's name does not say how it is read.
+    """
+    _, _, path = handle.removeprefix("gs://").partition("/")
+    check_pattern(path, where)
+    if not has_wildcard(path):
+        kind_of(PurePosixPath(path).name, recipe, where)
 
 
 def find(handle: str, where: str) -> dict[str, BucketFile]:
@@ -62,27 +88,48 @@ def find(handle: str, where: str) -> dict[str, BucketFile]:
         Objects by name, in order; named as local files are.
 
     Raises:
-        SourceNotFound: there is no such object.
-        SourceUnavailable: Cloud Storage did not answer, or refused.
+        SourceNotFound: there is no such object or bucket, or it may not be read.
+        SourceUnavailable: Cloud Storage did not answer.
         InvalidData: nothing matches the pattern.
     """
+    from fsspec.utils import glob_translate
+
     bucket, _, path = handle.removeprefix("gs://").partition("/")
     cloud = CloudStorage(bucket, where.partition(":")[0], SourceUnavailable)
     if not has_wildcard(path):
-        found = cloud.list(path).get("")
+        with _refusals_are_final(where):
+            found = cloud.list(path).get("")
         if found is None:
             raise _missing(handle, where)
         return {PurePosixPath(path).name: BucketFile(cloud, path, found)}
+    check_pattern(path, where)
     fixed = fixed_part(path)
     matches = re.compile(glob_translate(path)).match
+    with _refusals_are_final(where):
+        everything = cloud.list(fixed)
+    # As in folders: neither is a folder meant, nor does a wildcard stand for a dot at the beginning of a name.
     listed = {
         name: found
-        for name, found in cloud.list(fixed).items()
-        # As in folders: no wildcard stands for a dot at the beginning of a name.
-        if matches(fixed + name) and not any(part.startswith(".") for part in name.split("/"))
+        for name, found in everything.items()
+        if matches(fixed + name) and all(part and not part.startswith(".") for part in name.split("/"))
     }
     require_some(list(listed), where)
     return {name: BucketFile(cloud, fixed + name, listed[name]) for name in sorted(listed)}
+
+
+@contextmanager
+def _refusals_are_final(where: str) -> Iterator[None]:
+    """Tell what another try cannot mend (no bucket, no permission) from what it can."""
+    try:
+        yield
+    except SourceUnavailable as error:
+        if error.__cause__ is None or passes(error.__cause__):
+            raise
+        raise SourceNotFound(
+            error.what,
+            where=where,
+            remedy="correct the address, and see that this account may read there (role Storage Object Viewer)",
+        ) from error
 
 
 def _missing(handle: str, where: str) -> SourceNotFound:

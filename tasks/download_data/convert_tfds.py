@@ -64,7 +64,8 @@ def convert(request: dict[str, Any], say: Say) -> dict[str, Any]:
             frames.append(pl.DataFrame({name: _series(parsed[name], column) for name, column in columns.items()}))
             progress.advance(len(serialized))
     progress.finish()
-    pl.concat(frames).write_parquet(Path(request["file"]))
+    empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    (pl.concat(frames) if frames else empty).write_parquet(Path(request["file"]))
     return {}
 
 

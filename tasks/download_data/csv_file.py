@@ -8,7 +8,7 @@ broken.
 import csv
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -55,7 +55,7 @@ def batches(path: Path, recipe: DataRecipe, most_rows: int) -> Iterator["pl.Data
         # Many rows at a time: what is done for each of them in Python is most of what reading takes.
         while part := list(itertools.islice(records, min(_AT_ONCE, most_rows - done))):
             if not regular.issuperset(map(len, part)):
-                raise _ragged(path, recipe)
+                raise _first_fault(path, recipe)
             for field, at in positions.items():
                 cells[field].extend([record[at] or None for record in part if record])
             done = len(cells["text"])
@@ -100,7 +100,7 @@ def _records(file: TextIO, path: Path, recipe: DataRecipe) -> Generator[list[str
     try:
         yield from reader
     except csv.Error as error:
-        raise _malformed(path, recipe, error) from error
+        raise _first_fault(path, recipe) from error
     finally:
         csv.field_size_limit(usual)
 
@@ -112,52 +112,40 @@ def _reader(file: TextIO, path: Path, recipe: DataRecipe) -> "Reader":
     return csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
 
 
-def _begin_of(path: Path, recipe: DataRecipe, is_wrong: Callable[[list[str]], bool]) -> tuple[int, list[str]]:
-    """Read once more: the line at which the first wrong row begins, and that row; an empty one cannot be read."""
+def _first_fault(path: Path, recipe: DataRecipe) -> InvalidData:
+    """Read once more, row by row, up to the first row that has another number of cells or cannot be read."""
     usual = csv.field_size_limit(_LONGEST_CELL)
+    width = 0
     try:
         with open_text(path, recipe.encoding) as file:
             reader = _reader(file, path, recipe)
             while True:
-                last = reader.line_num
-                try:
-                    record = next(reader)
-                except (csv.Error, StopIteration):
-                    return last + 1, []
-                if record and is_wrong(record):
-                    return last + 1, record
+                line = reader.line_num + 1
+                record = next(reader)
+                width = width or len(record)
+                if record and len(record) != width:
+                    return _ragged(len(record), width, path, line, recipe)
+    except csv.Error as error:
+        return InvalidData(
+            f"The file is no well-formed CSV: {error}.",
+            where=f"{path}, row that begins at line {line}",
+            remedy="Close each quote, and double the quotes within a quoted cell; or set data.quotes to false, if "
+            "quotes are part of the text.",
+        )
     finally:
         csv.field_size_limit(usual)
-
-
-def _malformed(path: Path, recipe: DataRecipe, error: csv.Error) -> InvalidData:
-    line, _ = _begin_of(path, recipe, lambda record: False)
-    return InvalidData(
-        f"The file is no well-formed CSV: {error}.",
-        where=f"{path}, row that begins at line {line}",
-        remedy="Close each quote, and double the quotes within a quoted cell; or set data.quotes to false, if "
-        "quotes are part of the text.",
-    )
 
 
 def _delimiter(path: Path, recipe: DataRecipe) -> str:
     return recipe.delimiter or ("\t" if plain_name(path.name).lower().endswith(".tsv") else ",")
 
 
-def _ragged(path: Path, recipe: DataRecipe) -> InvalidData:
-    widths: list[int] = []
-
-    def is_wrong(record: list[str]) -> bool:
-        widths.append(len(record))
-        return widths[-1] != widths[0]
-
-    line, record = _begin_of(path, recipe, is_wrong)
+def _ragged(cells: int, width: int, path: Path, line: int, recipe: DataRecipe) -> InvalidData:
     remedy = "Put cells that hold the delimiter, quotes or line breaks in quotes, and double the quotes within."
     if not recipe.quotes:
         delimiter = json.dumps(_delimiter(path, recipe))
         remedy = f"Take {delimiter} out of the texts, or set data.quotes to true, if it stands in quotes."
+    first = "the header" if recipe.header else "the first row"
     return InvalidData(
-        f"A row has {len(record)} cells where {'the header' if recipe.header else 'the first row'} has {widths[0]}.",
-        where=f"{path}, line {line}",
-        remedy=remedy,
+        f"A row has {cells} cells where {first} has {width}.", where=f"{path}, line {line}", remedy=remedy
     )

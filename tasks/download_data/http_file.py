@@ -1,12 +1,13 @@
 """Data in a file at an http(s) address."""
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hubtune.progress import Say
 from tasks import http
+from tasks.download_data.source_file import local_name
 
 _DATA = http.Wanted(
     called="a data file",
@@ -29,8 +30,9 @@ class HttpFile:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        return PurePosixPath(unquote(urlsplit(self.url).path)).name
+        """The last part of its path; "data" where that is none."""
+        last = unquote(urlsplit(self.url).path).rpartition("/")[2]
+        return last if last.isprintable() and last not in ("", ".", "..") else "data"
 
     def fingerprint(self, say: Say) -> dict[str, Any] | None:
         """What the server says of it: ETag, date of change, size; None if it says neither of the first two."""
@@ -38,6 +40,6 @@ class HttpFile:
 
     def fetch(self, folder: Path, say: Say) -> Path:
         """Download it."""
-        file = folder / self.name
+        file = folder / local_name(self.name)
         http.download(self.url, file, _DATA, say)
         return file

@@ -8,7 +8,13 @@ from typing import Any
 
 from hubtune.errors import InvalidData, SourceNotFound
 from hubtune.progress import Say
-from tasks.download_data.source_file import fixed_part, has_wildcard, known_kinds, require_some
+from tasks.download_data.source_file import (
+    check_pattern,
+    fixed_part,
+    has_wildcard,
+    known_kinds,
+    require_some,
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,13 @@ def find(handle: str, where: str) -> dict[str, LocalFile]:
     if found:
         return {path.name: _checked(path, where)}
     if has_wildcard(str(path)):
-        # Names that begin with a dot are left out: other programs' unfinished files.
-        matches = sorted(match for match in glob.glob(str(path), recursive=True) if Path(match).is_file())  # noqa: PTH207
+        check_pattern(str(path), where)
+        # Names that begin with a dot are left out: other programs' unfinished files. Links may lead to a file twice.
+        once: dict[Path, str] = {}
+        for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207
+            if Path(match).is_file():
+                once.setdefault(Path(match).resolve(), match)
+        matches = list(once.values())
         require_some(matches, where)
         fixed = fixed_part(str(path))
         return {match.removeprefix(fixed): _checked(Path(match), where) for match in matches}

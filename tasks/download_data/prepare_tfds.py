@@ -40,6 +40,13 @@ def prepare(request: dict[str, Any], say: Say) -> dict[str, Any]:
             where=where,
             remedy="Correct the name, configuration or version; see https://www.tensorflow.org/datasets/catalog.",
         ) from error
+    if builder.builder_config is not None and "/" not in name:
+        configurations = ", ".join(sorted(builder.builder_configs))
+        raise InvalidData(
+            f"The data set {name} has several configurations: {configurations}.",
+            where=where,
+            remedy=f"Name one of them: tfds:{name}/{builder.builder_config.name}.",
+        )
     say(f"Downloading and preparing {builder.info.full_name} in {request['root']}")
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -6,9 +6,8 @@ the same file name give the same artifact, wherever the file lies and whenever i
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from hubtune.errors import InvalidData
 from hubtune.progress import Progress, Say
@@ -17,7 +16,7 @@ from schemas.handoff import RawFacts, Split
 from tasks import http
 from tasks.download_data import bucket_files, local_files, sample, tfds_dataset
 from tasks.download_data.http_file import HttpFile
-from tasks.download_data.source_file import PARQUET, Place, SourceFile, has_wildcard, kind_of
+from tasks.download_data.source_file import PARQUET, Place, SourceFile, kind_of
 from tasks.download_data.sql_query import SqlQuery, sqlite_file
 from tasks.download_data.text_file import likely_encoding
 
@@ -99,8 +98,10 @@ def check_source(recipe: DataRecipe) -> None:
         elif not _is_remote(handle, where):
             for source in _find(recipe, field, handle, _nothing):
                 source.kind.check(source.place.fetch(Path(), _nothing), recipe)
-        elif recipe.query is None and (http.is_address(handle) or not has_wildcard(handle)):
-            kind_of(PurePosixPath(urlsplit(handle).path).name, recipe, where)
+        elif http.is_address(handle):
+            kind_of(HttpFile(handle).name, recipe, where)
+        elif recipe.query is None:
+            bucket_files.check(handle, recipe, where)
 
 
 def _nothing(line: str) -> None:
@@ -151,7 +152,7 @@ def _find(
 ) -> list[SourceFile]:
     where = _where(field, handle)
     if recipe.query is not None:
-        asked = SqlQuery(handle, recipe.query, password, recipe.label if recipe.lists else None, where)
+        asked = SqlQuery(handle, recipe, password, where)
         return [SourceFile("query", asked, where, None, PARQUET)]
     if handle.startswith(TFDS):
         split = _SPLITS[field] or recipe.split or "train"
@@ -173,11 +174,12 @@ def _find(
 
 
 def _where(field: str, handle: str) -> str:
-    return f"data.{field}: {http.shown(handle)}"
+    return f"data.{field}: {http.shown(handle, patterns=True)}"
 
 
 def _is_remote(handle: str, where: str) -> bool:
     scheme, found, _ = handle.partition("://")
+    scheme = scheme.lower()
     if not found or scheme == "file":
         return False
     if scheme not in ("http", "https", "gs", *DATABASES):
@@ -202,6 +204,12 @@ def _check_rows(source: SourceFile, path: Path, rows: int, undecodable: int) -> 
     if not rows:
         raise InvalidData(
             "The data file holds no rows.", where=source.where, remedy="Name a file with at least some rows."
+        )
+    if undecodable > rows * OTHER_ENCODING_SHARE and source.kind is PARQUET:
+        raise InvalidData(
+            f"{undecodable:,} of {rows:,} rows hold bytes that are no UTF-8.",
+            where=source.where,
+            remedy="Write texts as strings, not as bytes in another encoding.",
         )
     if undecodable > rows * OTHER_ENCODING_SHARE:
         likely = likely_encoding(path)

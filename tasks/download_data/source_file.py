@@ -117,12 +117,43 @@ def known_kinds() -> str:
     return f"a {', '.join(first)} or {last} file (which may be compressed: {', '.join(SUFFIXES)})"
 
 
+def local_name(name: str) -> str:
+    """The name under which a file that is fetched lies on this machine: nothing of its own name but what it is read by.
+
+    Args:
+        name: of the file where it comes from, whatever it may be.
+
+    Returns:
+        "data", and the suffixes.
+    """
+    suffixes = re.search(r"(\.[A-Za-z0-9]{1,10}){1,2}$", name)
+    return f"data{suffixes[0] if suffixes else ''}"
+
+
 _WILDCARD = re.compile(r"[*?\[]")
 
 
 def has_wildcard(path: str) -> bool:
     """Whether a path is a pattern."""
     return _WILDCARD.search(path) is not None
+
+
+def check_pattern(path: str, where: str) -> None:
+    """Refuse `**` where it means nothing.
+
+    Args:
+        path: may be a pattern.
+        where: the handle, for the message.
+
+    Raises:
+        InvalidData: it stands beside other characters.
+    """
+    if any("**" in part and part != "**" for part in path.split("/")):
+        raise InvalidData(
+            "`**` stands for any number of folders, and beside other characters for nothing.",
+            where=where,
+            remedy="Write it between slashes: exports/**/*.csv.",
+        )
 
 
 def fixed_part(pattern: str) -> str:

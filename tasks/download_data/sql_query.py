@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hubtune.errors import InvalidData, SourceNotFound, SourceUnavailable
 from hubtune.progress import Progress, Say
-from tasks.download_data.columns import as_label
+from schemas.data_recipe import DataRecipe
+from tasks.download_data.columns import as_label, check_columns
 from tasks.http import shown
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 50_000
 _CONNECT_SECONDS = 10
+# Refusals that pass: PostgreSQL starts up, shuts down, recovers, or has too many clients.
+_PASSING = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
 
 Result = tuple[list[str], Iterator[list[Sequence[Any]]]]
 """The names of the columns, and the rows, some at a time."""
@@ -28,16 +31,14 @@ class SqlQuery:
 
     Args:
         url: postgresql://[user@]host[:port]/name[?parameters of libpq], or sqlite:///path.
-        query: a SELECT; it is asked in a transaction that may only read.
+        recipe: the query, a SELECT, which is asked in a transaction that may only read; and the wanted columns.
         password: of the database; None: libpq finds it out from the environment.
-        lists: name of the column that may hold lists; None: none may.
         where: the field of the recipe and the address, for messages.
     """
 
     url: str
-    query: str
+    recipe: DataRecipe
     password: str | None = field(repr=False)
-    lists: str | None
     where: str
 
     @property
@@ -58,27 +59,24 @@ class SqlQuery:
 
         progress = Progress(say, "Asking the database", None, "rows")
         frames = []
+        wanted = list(self.recipe.wanted.values())
         with _postgresql(self) if self.url.startswith("postgresql://") else _sqlite(self) as (names, batches):
-            if len(set(names)) < len(names):
-                raise InvalidData(
-                    f"Two columns of the result have the same name: {', '.join(names)}.",
-                    where=self.where,
-                    remedy="Give each a name of its own in data.query: SELECT a.text AS text, ...",
-                )
+            check_columns(names, self.recipe.wanted, self.where)
             for batch in batches:
                 frames.append(self._frame(names, batch))
                 progress.advance(len(batch))
         progress.finish()
         file = folder / "query.parquet"
-        whole = pl.concat(frames) if frames else self._frame(names, [])
-        whole.sort(names).write_parquet(file)
+        whole = pl.concat(frames) if frames else self._frame(wanted, [])
+        whole.sort(wanted).write_parquet(file)
         return file
 
     def _frame(self, names: list[str], rows: Sequence[Sequence[Any]]) -> "pl.DataFrame":
         import polars as pl
 
-        columns = {name: [self._string(name, row[at]) for row in rows] for at, name in enumerate(names)}
-        return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+        wanted = {name: names.index(name) for name in self.recipe.wanted.values()}
+        columns = {name: [self._string(name, row[at]) for row in rows] for name, at in wanted.items()}
+        return pl.DataFrame(columns, schema=dict.fromkeys(wanted, pl.String))
 
     def _string(self, name: str, value: Any) -> str | None:
         if isinstance(value, bytes | memoryview):
@@ -86,7 +84,7 @@ class SqlQuery:
         if value is not None and not isinstance(value, str | bool | int | float | list | dict):
             value = str(value)  # a date, a decimal number, a UUID
         try:
-            return as_label(value, lists=name == self.lists)
+            return as_label(value, lists=self.recipe.lists and name == self.recipe.label)
         except TypeError as error:
             raise InvalidData(
                 f"The column {name!r} of the result is nested: {str(value)[:80]}.",
@@ -122,25 +120,39 @@ def sqlite_file(url: str, where: str) -> Path:
 def _postgresql(source: SqlQuery) -> Iterator[Result]:
     import psycopg
 
+    query = source.recipe.query
+    assert query is not None  # a complete recipe
     try:
         # Without a password, libpq looks where it always does: PGPASSWORD, PGSERVICE, ~/.pgpass.
-        with psycopg.connect(source.url, connect_timeout=_CONNECT_SECONDS, password=source.password) as connection:
+        connection = psycopg.connect(
+            source.url, connect_timeout=_CONNECT_SECONDS, client_encoding="utf8", password=source.password
+        )
+    except psycopg.OperationalError as error:
+        told = str(error)
+        if "no password supplied" in told or ("FATAL:" in told and not any(each in told for each in _PASSING)):
+            raise InvalidData(
+                f"The database refuses to let hubtune in: {_last_line(error)}",
+                where=source.where,
+                remedy="correct the address; set PGUSER and PGPASSWORD where the run is, or data.password_block to a "
+                "Prefect secret block",
+            ) from error
+        raise _unavailable(source, error) from error
+    except psycopg.Error as error:
+        raise InvalidData(
+            f"The address of the database cannot be read: {_last_line(error)}",
+            where=source.where,
+            remedy="Write postgresql://host:port/name; after a question mark there may be parameters of libpq.",
+        ) from error
+    try:
+        with connection:
             connection.read_only = True
             # A cursor on the server: the result comes in parts, and need not fit into memory twice.
             with connection.cursor("hubtune") as cursor:
-                cursor.execute(source.query.encode())
+                cursor.execute(query.encode())
                 assert cursor.description is not None
                 yield [column.name for column in cursor.description], _parts(cursor)
-    except (psycopg.errors.InvalidPassword, psycopg.errors.InvalidAuthorizationSpecification) as error:
-        raise _refused(source, error) from error
     except psycopg.OperationalError as error:
-        if error.sqlstate is None and any(word in str(error) for word in ("authentication", "password", "role")):
-            raise _refused(source, error) from error
-        raise SourceUnavailable(
-            f"The database did not answer, or broke off: {_first_line(error)}",
-            where=source.where,
-            remedy="check that it runs and can be reached from here; it is tried again by itself",
-        ) from error
+        raise _unavailable(source, error) from error
     except psycopg.Error as error:
         raise _failed(source, error) from error
 
@@ -152,9 +164,11 @@ def _sqlite(source: SqlQuery) -> Iterator[Result]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             # As the files that are read: bytes that are no UTF-8 are shown as such, and cost their row alone.
             connection.text_factory = lambda content: content.decode("utf-8", "replace")
-            cursor = connection.execute(source.query)
+            cursor = connection.execute(source.recipe.query or "")
             yield [column[0] for column in cursor.description or ()], _parts(cursor)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _unavailable(source, error) from error
         raise _failed(source, error) from error
 
 
@@ -163,11 +177,11 @@ def _parts(cursor: Any) -> Iterator[list[Sequence[Any]]]:
         yield rows
 
 
-def _refused(source: SqlQuery, error: Exception) -> InvalidData:
-    return InvalidData(
-        f"The database refuses to let hubtune in: {_first_line(error)}",
+def _unavailable(source: SqlQuery, error: Exception) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"The database did not answer, or broke off: {_last_line(error)}",
         where=source.where,
-        remedy="set PGUSER and PGPASSWORD where the run is, or data.password_block to a Prefect secret block",
+        remedy="check that it runs and can be reached from here; it is tried again by itself",
     )
 
 
@@ -181,3 +195,8 @@ def _failed(source: SqlQuery, error: Exception) -> InvalidData:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _last_line(error: Exception) -> str:
+    # libpq tells of each address that it tried; of the last one last.
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

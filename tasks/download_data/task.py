@@ -40,7 +40,7 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
                     remedy="start the run when the export is complete; it is tried again by itself",
                 )
             # What is recorded is read by many: a query may hold a token.
-            handles = {name: shown(handle) for name, handle in recipe.handles.items()}
+            handles = {name: shown(handle, patterns=True) for name, handle in recipe.handles.items()}
             recorded = producer.model_copy(update={"parameters": parameters | handles})
             return {"raw": store.put("raw", folder, producer=recorded, facts=facts)}
 

@@ -118,4 +118,4 @@ def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, where: s
 
 
 def _described(data: DataRecipe) -> str:
-    return ", ".join(f"data.{field}: {shown(handle)}" for field, handle in data.handles.items())
+    return ", ".join(f"data.{field}: {shown(handle, patterns=True)}" for field, handle in data.handles.items())

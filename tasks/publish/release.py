@@ -138,12 +138,14 @@ def shareable(recipe: Recipe) -> Recipe:
         recipe: as it was run.
 
     Returns:
-        The same, with the last part alone of absolute local paths, and addresses without user, password and query.
+        The same, with the last part alone of absolute local paths, addresses without user, password and query, and no
+        name of a block. A query that a database is asked stays: it says what the data is.
     """
     model = recipe.model.model_dump() | {
         field: _shareable_source(getattr(recipe.model, field)) for field in ("source", "preprocessor")
     }
-    data = recipe.data.model_dump() | {
+    data = recipe.data.model_dump() | {"password_block": None}
+    data |= {
         field: _shareable_source(getattr(recipe.data, field))
         for field in ("source", "train", "validation", "test", "data_dir")
     }
@@ -154,6 +156,8 @@ def _shareable_source(source: str | None) -> str | None:
     if source is None:
         return None
     parts = urlsplit(source)
+    if parts.scheme == "gs":
+        return source  # a path to its end, in which `?` stands for any character
     if parts.scheme in ("file", "sqlite"):
         return f"{parts.scheme}:///{Path(parts.path).name}"
     if parts.scheme and "://" in source:

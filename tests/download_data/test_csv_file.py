@@ -68,6 +68,7 @@ def test_a_file_that_is_given_up_leaves_the_limit_as_it_was(path: Path) -> None:
         ('text,label\n"a\nb",0\nc\n', r"1 cells where the header has 2[\s\S]*line 4"),
         ('text,label\na,0\n"never closed,0\nb,1\n', r"no well-formed CSV[\s\S]*line 3"),
         ('text,label\n"a"b,0\n', r"no well-formed CSV[\s\S]*line 2"),
+        ('text,label\na,b,c\nx,0\n"q"z,0\n', r"3 cells where the header has 2[\s\S]*line 2"),
         ("question,label\na,0\n", r"no column 'text'; the columns are: 'question', 'label'"),
         ("Text,label\na,0\n", r"Did you mean 'Text'\?"),
         ("texts,label\na,0\n", r"Did you mean 'texts'\?"),

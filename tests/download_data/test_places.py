@@ -186,9 +186,49 @@ def test_an_object_in_a_bucket(tmp_path: Path, gcs: GcsFake) -> None:
     assert source_fingerprint(recipe) != before
     with pytest.raises(SourceNotFound, match="no object gs://texts/deep/dat"):
         rows("gs://texts/deep/dat", tmp_path / "missing", format="csv")
-    with pytest.raises(SourceUnavailable, match="no bucket 'elsewhere'") as caught:
+    with pytest.raises(SourceNotFound, match="no bucket 'elsewhere'") as caught:
         rows("gs://elsewhere/data.csv", tmp_path / "nowhere")
-    assert "data.source" in caught.value.remedy
+    assert not caught.value.retryable
+    assert "data.source" in caught.value.where
+    gcs.fail("status", status=403, times=20)
+    with pytest.raises(SourceNotFound, match=r"403|Forbidden") as forbidden:
+        rows("gs://texts/deep/data.csv", tmp_path / "closed")
+    assert "Viewer" in forbidden.value.remedy
+    gcs.heal()
+    gcs.fail("status", times=20)
+    with pytest.raises(SourceUnavailable):
+        rows("gs://texts/deep/data.csv", tmp_path / "busy")
+
+
+def test_folders_in_buckets_are_no_files(tmp_path: Path, gcs: GcsFake) -> None:
+    gcs.create_bucket("texts")
+    for name in ("data/", "data/in/"):
+        gcs.upload("texts", name, b"")
+    gcs.upload("texts", "data/in/a#1.csv", ROWS)
+    assert rows("gs://texts/data/**", tmp_path / "raw") == of("in/a#1.csv")
+    check_source(DataRecipe(source="gs://texts/data/in/a#1.csv"))
+    assert rows("gs://texts/data/in/a#1.csv", tmp_path / "one") == of("a#1.csv")
+
+
+@pytest.mark.parametrize("handle", ["gs://texts/a**.csv", "exports/**.csv"])
+def test_two_stars_are_folders(handle: str, tmp_path: Path) -> None:
+    for check in (check_source, source_fingerprint):
+        with pytest.raises(InvalidData, match="any number of folders"):
+            check(DataRecipe(source=handle))
+
+
+def test_a_file_that_links_lead_to_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_bytes(ROWS)
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    assert rows(f"{tmp_path}/data/**/*.csv", tmp_path / "raw") == of("a.csv")
+
+
+@pytest.mark.parametrize("path", ["/", "/a/%2e%2e", "/a%00.csv", f"/{'a' * 300}.csv"])
+def test_no_name_on_a_server_is_a_name_here(path: str, tmp_path: Path) -> None:
+    with running() as server:
+        server.answers[path] = [body(ROWS)]
+        assert len(rows(server.address(f"{path}?x=1"), tmp_path / "raw", format="csv")) == 2
 
 
 @pytest.mark.parametrize("composite", [False, True])
@@ -204,7 +244,18 @@ def test_an_object_that_arrives_damaged_is_not_used(
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("handle", ["https://me:secret@h.org/data.csv", "gs://me@bucket/data.csv"])
+@pytest.mark.parametrize(
+    "handle",
+    [
+        "https://me:secret@h.org/data.csv",
+        "gs://me@bucket/data.csv",
+        "https:/me:secret@h.org/data.csv",
+        "https:me:secret@h.org/data.csv",
+        "https://me:pa/secret@h.org/data.csv",
+        "postgresql://me:pa/secret@h/db",
+        "postgresql://h/db?sslpassword=secret",
+    ],
+)
 def test_passwords_do_not_belong_in_a_recipe(handle: str) -> None:
     with pytest.raises(ValueError, match="do not belong in a recipe") as caught:
         DataRecipe(source=handle)

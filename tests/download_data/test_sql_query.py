@@ -103,7 +103,7 @@ def test_equal_results_are_equal_files_in_whatever_order_they_come(url: str, tmp
     [
         ("SELECT text FROM questions", "The query fails: .*text"),
         ("SELEKT 1", "The query fails: .*SELEKT"),
-        ("SELECT body AS text, body AS text FROM questions", "the same name: text, text"),
+        ("SELECT body AS text, body AS text, kind AS label FROM questions", "2 columns named 'text'"),
         ("SELECT body AS text, kind AS class FROM questions", "no column 'label'; the columns are: 'text', 'class'"),
         (f"{QUERY} WHERE kind = 7", "holds no rows"),
         ("DELETE FROM questions", "The query fails"),
@@ -162,6 +162,27 @@ def test_the_password_comes_from_the_environment_or_from_a_block(
 def test_a_query_cannot_write(postgresql: Database, tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="read-only"):
         asked(postgresql.url("postgres"), tmp_path / "raw", "SELECT nextval('numbers') AS text, 1 AS label")
+
+
+def test_other_columns_are_not_looked_at(postgresql: Database, tmp_path: Path) -> None:
+    query = "SELECT 'Köln?' AS text, '0' AS label, ARRAY[1] AS more, '{\"a\": 1}'::json AS meta WHERE 'ö' = U&'\\00F6'"
+    assert pairs(asked(postgresql.url("postgres"), tmp_path / "raw", query)) == {("Köln?", "0")}
+
+
+def test_what_another_try_can_mend_is_told_from_what_it_cannot(
+    postgresql: Database, sqlite: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidData, match='database "nothing" does not exist'):
+        asked(postgresql.url("postgres", "nothing"), tmp_path / "no database")
+    with pytest.raises(InvalidData, match="address of the database cannot be read"):
+        asked(f"{postgresql.url('postgres')}&nonsense=1", tmp_path / "no parameter")
+    with pytest.raises(SourceUnavailable, match="did not answer"):
+        asked(f"postgresql:///db?host={tmp_path}/password-roles", tmp_path / "no server")
+    locking = sqlite3.connect(sqlite.removeprefix("sqlite:///"))
+    locking.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(SourceUnavailable, match="database is locked"):
+        asked(sqlite, tmp_path / "locked")
+    locking.close()
 
 
 def test_databases_that_are_not_there(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_columns_of_other_kinds(fields: dict[str, Any], first: str, prepared: Pa
     [
         ({"split": "validation"}, "no split 'validation'; the splits are: test, train"),
         ({"split": "train[:"}, "no split"),
+        ({"split": "train[:0%]"}, "holds no rows"),
         ({"label": "pixels"}, "no column 'pixels'; the columns are:"),
         ({"label": "tags"}, "'tags' is nested"),
         (
@@ -120,6 +121,12 @@ def test_the_fingerprint_follows_the_files_and_takes_no_tensorflow(
 def test_a_data_set_that_nobody_knows_is_told(tmp_path: Path) -> None:
     recipe = DataRecipe(source="tfds:no_such_set", data_dir=str(tmp_path), download=True)
     with pytest.raises(InvalidData, match="knows no no_such_set"):
+        source_fingerprint(recipe)
+
+
+def test_one_of_several_configurations_has_to_be_named(tmp_path: Path) -> None:
+    recipe = DataRecipe(source="tfds:imdb_reviews", data_dir=str(tmp_path), download=True)
+    with pytest.raises(InvalidData, match=r"several configurations: .*plain_text[\s\S]*tfds:imdb_reviews/plain_text"):
         source_fingerprint(recipe)
 
 

@@ -116,10 +116,12 @@ def test_what_belongs_to_one_machine_is_not_published() -> None:
         ({"source": "file:///home/me/rows.csv"}, {"source": "file:///rows.csv"}),
         ({"source": "https://h.org/rows.csv?token=secret"}, {"source": "https://h.org/rows.csv"}),
         ({"source": "/home/me/*.csv"}, {"source": "*.csv"}),
+        ({"source": "gs://b/2026-??.csv"}, {"source": "gs://b/2026-??.csv"}),
+        ({"source": "postgresql://h/db", "query": "SELECT 1", "password_block": "mine"}, {"password_block": None}),
         ({"source": "tfds:glue/sst2", "data_dir": "/home/me/sets"}, {"source": "tfds:glue/sst2", "data_dir": "sets"}),
     ],
 )
-def test_where_data_lies_is_shared_without_what_is_private(data: dict[str, str], shared: dict[str, str]) -> None:
+def test_where_data_lies_is_shared_without_what_is_private(data: dict[str, str], shared: dict[str, str | None]) -> None:
     recipe = Recipe.model_validate({"name": "questions", "data": data})
     published = shareable(recipe).data.model_dump()
     assert {field: published[field] for field in shared} == shared
