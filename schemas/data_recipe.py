@@ -217,9 +217,8 @@ def _may_hold_a_password(handle: str) -> bool:
     parts = urlsplit(handle)
     try:
         _ = parts.port
-    except (
-        ValueError
-    ):  # "user:pa/ss@host": the host is taken to end at the slash, and what follows its colon is no port
+    except ValueError:
+        # "user:pa/ss@host": the host is taken to end at the slash, and what follows its colon is no port.
         return True
     if parts.scheme == "postgresql":
         given = any("password" in name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True))

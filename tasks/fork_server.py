@@ -101,12 +101,6 @@ def _running_server(environment: dict[str, str], user: "ForkedProcess") -> _Serv
         return _servers[-1]
 
 
-def runs() -> bool:
-    """Whether this process has a server."""
-    with _lock:
-        return bool(_servers) and _servers[-1].runs()
-
-
 def end_if_idle() -> None:
     """End the server, and so give its memory back, unless there are processes whose end it is to tell."""
     with _lock:

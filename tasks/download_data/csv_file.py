@@ -121,7 +121,13 @@ def _first_fault(path: Path, recipe: DataRecipe) -> InvalidData:
             reader = _reader(file, path, recipe)
             while True:
                 line = reader.line_num + 1
-                record = next(reader)
+                record = next(reader, None)
+                if record is None:
+                    return InvalidData(
+                        "The file changed while it was read.",
+                        where=str(path),
+                        remedy="Start the run when the export is complete.",
+                    )
                 width = width or len(record)
                 if record and len(record) != width:
                     return _ragged(len(record), width, path, line, recipe)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData
 from schemas.data_recipe import DataRecipe
+from tasks.download_data import csv_file
 from tasks.download_data.csv_file import batches
+from tasks.download_data.text_file import open_text
 
 
 def values(path: Path, most_rows: int = 1000, **fields: Any) -> list[tuple[str | None, ...]]:
@@ -168,3 +170,20 @@ def test_what_was_written_is_read(
     frames = list(batches(path, DataRecipe.model_validate({"source": str(path)} | layout), most_rows))
     assert all(frame.height <= most_rows for frame in frames)
     assert [row for frame in frames for row in frame.rows()] == [(text or None, label or None) for text, label in table]
+
+
+def test_a_file_that_is_mended_while_it_is_read_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text("text,label\na,b,c\n")
+    opened = open_text
+
+    def open_and_mend(*arguments: Any) -> Any:
+        monkeypatch.setattr(csv_file, "open_text", opened)
+        found = path.read_bytes()
+        copy = path.with_name("before.csv")
+        copy.write_bytes(found)
+        path.write_text("text,label\na,b\n")
+        return opened(copy, *arguments[1:])
+
+    monkeypatch.setattr(csv_file, "open_text", open_and_mend)
+    with pytest.raises(InvalidData, match="changed while it was read"):
+        values(path)
