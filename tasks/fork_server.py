@@ -274,6 +274,7 @@ def main(control: int) -> None:
         os._exit(0)
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # it was asked for while TensorFlow was imported, and may be another one now
     os.chdir(request["folder"])
     sys.argv[:] = [request["module"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections import deque
@@ -56,8 +57,21 @@ def run_in_fresh_process(
         WorkerDied: the child was killed or crashed.
         UnexpectedFailure: the child did not end in time, or failed with an error that is not of hubtune's family.
     """
+    # It ends without clearing up, or is killed: what it leaves in the folder for temporary files goes with the folder.
+    with tempfile.TemporaryDirectory(prefix="hubtune-", ignore_cleanup_errors=True) as temporary:
+        return _run(module, request, say, timeout_seconds, alone, temporary)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment variables of such a process, however it is started: some decide what TensorFlow computes."""
+    return _PREFERRED | os.environ | _CHILD_ENVIRONMENT
+
+
+def _run(
+    module: str, request: dict[str, Any], say: Say, timeout_seconds: float, alone: bool, temporary: str
+) -> dict[str, Any]:
     try:
-        child = _start(module, timeout_seconds, alone)
+        child = _start(module, timeout_seconds, alone, temporary)
     except ForkServerEnded as error:
         raise _ended("tasks.fork_server", error.status, False, timeout_seconds, error.last_words) from None
     except TimeoutError:
@@ -100,13 +114,8 @@ def run_in_fresh_process(
     return result
 
 
-def child_environment() -> dict[str, str]:
-    """The environment variables of such a process, however it is started: some decide what TensorFlow computes."""
-    return _PREFERRED | os.environ | _CHILD_ENVIRONMENT
-
-
-def _start(module: str, timeout_seconds: float, alone: bool) -> "ForkedProcess | subprocess.Popen[str]":
-    environment = child_environment()
+def _start(module: str, timeout_seconds: float, alone: bool, temporary: str) -> "ForkedProcess | subprocess.Popen[str]":
+    environment = child_environment() | {"TMPDIR": temporary}
     if alone:
         end_if_idle()
     elif sys.platform == "linux":

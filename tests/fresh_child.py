@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def work(request: dict[str, Any], say: Say) -> dict[str, Any]:
         case "crash":
             raise ValueError("a bug")
         case "die":
+            os.close(tempfile.mkstemp()[0])
             os.kill(os.getpid(), signal.SIGKILL)
         case "look":
             return {"value": os.environ[request["variable"]]}

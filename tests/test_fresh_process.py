@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,9 +40,12 @@ def test_a_bug_shows_its_traceback() -> None:
         run_in_fresh_process(CHILD, {"do": "crash"}, lambda _: None, timeout_seconds=60)
 
 
-def test_a_killed_child_is_told() -> None:
+def test_a_killed_child_is_told_and_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with pytest.raises(WorkerDied, match="was killed"):
         run_in_fresh_process(CHILD, {"do": "die"}, lambda _: None, timeout_seconds=60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:

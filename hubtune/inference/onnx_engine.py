@@ -1,5 +1,6 @@
 """Probabilities from the ONNX model, by ONNX Runtime on the processor: no TensorFlow."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class OnnxEngine:
     """
 
     def __init__(self, folder: Path, max_length: int, classes: int) -> None:
+        # Since version 1.29 it sends what it does to its makers, unless this is set before it is imported.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         self._max_length, self._classes = max_length, classes

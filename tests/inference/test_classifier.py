@@ -1,6 +1,7 @@
 """The published model as services use it, from a folder and from a store; without TensorFlow."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -223,6 +224,24 @@ def test_first_answer_within_three_seconds_and_without_tensorflow(store: Store) 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
     assert time.monotonic() - started < 3
+
+
+def test_nothing_is_told_to_the_makers_of_libraries(folder: Path, tmp_path: Path) -> None:
+    # ONNX Runtime would name its session and the device in files, and send what it does to its makers.
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    for place in places.values():
+        place.mkdir()
+    # It also keeps silent where this variable is set.
+    inherited = {name: value for name, value in os.environ.items() if name != "CI"}
+    subprocess.run(
+        [sys.executable, "-m", "hubtune.inference", str(folder)],
+        env=inherited | {name: str(place) for name, place in places.items()},
+        input='"lovely"\n',
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [path for place in places.values() for path in place.rglob("*")] == []
 
 
 # A mock: the environment of these tests always has TensorFlow, so a finder plays the one that does not.
