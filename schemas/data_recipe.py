@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from schemas.handoff import SLICE
 from schemas.section import Section, text_keys
 
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
@@ -76,11 +77,35 @@ class DataRecipe(Section):
     )
     text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
     label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
+    id: str | None = Field(
+        None,
+        title="Id column",
+        min_length=1,
+        description="Name of a column that tells rows apart; it is carried along into quarantine and mistakes.",
+    )
+    slices: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        title="Slice columns",
+        description="Names of columns such as language or region; evaluation judges each of their values by itself.",
+    )
+    group: str | None = Field(
+        None,
+        title="Group column",
+        min_length=1,
+        description="Name of a column such as author or thread: rows of one group stay in one split. Rows without a "
+        "value are split by their text.",
+    )
     labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
         None,
         title="Classes",
-        description="Maps each raw label to the name of its class, in class order; rows with other labels are "
-        "quarantined. When empty, every label that occurs is a class.",
+        description="Maps each raw label to the name of its class, in class order. When empty, every label that occurs "
+        "is a class.",
+    )
+    unmapped: Literal["quarantine", "drop"] = Field(
+        "quarantine",
+        title="Other labels",
+        description="What becomes of labels that `labels` does not map: their rows are quarantined, or dropped as not "
+        "wanted. With `multilabel`, drop leaves the label out of its row.",
     )
     label_separator: str | None = Field(
         None,
@@ -127,11 +152,16 @@ class DataRecipe(Section):
             raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
 
-    @field_validator("text", "label", mode="before")
+    @field_validator("text", "label", "id", "group", mode="before")
     @classmethod
     def _number_of_a_column(cls, value: Any) -> Any:
         # YAML reads `1` as a number; columns without a header are named so.
         return str(value) if type(value) is int else value
+
+    @field_validator("slices", mode="before")
+    @classmethod
+    def _numbers_of_columns(cls, value: Any) -> Any:
+        return [str(each) if type(each) is int else each for each in value] if isinstance(value, list) else value
 
     @field_validator("delimiter")
     @classmethod
@@ -188,6 +218,15 @@ class DataRecipe(Section):
             raise ValueError("query has no meaning without a source such as postgresql://host/name or sqlite:///path")
         if self.password_block is not None and scheme != "postgresql":
             raise ValueError("password_block has no meaning without a postgresql:// source")
+        for name in ("text", "label"):
+            if getattr(self, name) in (self.id, self.group, *self.slices):
+                raise ValueError(f"the {name} column is named again as id, group or slice; these are other columns")
+        if len(set(self.slices)) < len(self.slices):
+            raise ValueError("slices names a column twice")
+        if self.group is not None and self.validation is not None:
+            raise ValueError("group has no meaning where all splits are given as files")
+        if self.unmapped == "drop" and self.labels is None:
+            raise ValueError("unmapped has no meaning without labels: every label that occurs is a class")
         if self.labels is not None and len(set(self.labels.values())) < 2:
             raise ValueError("labels must name at least two classes")
         return self
@@ -200,7 +239,8 @@ class DataRecipe(Section):
     @property
     def wanted(self) -> dict[str, str]:
         """The columns that are read: what each is called from there on, and its name in the source."""
-        return {"text": self.text, "label": self.label}
+        more = {field: name for field in ("id", "group") if (name := getattr(self, field)) is not None}
+        return {"text": self.text, "label": self.label} | more | {SLICE + name: name for name in self.slices}
 
     @property
     def lists(self) -> bool:

@@ -13,6 +13,9 @@ from schemas.train_recipe import Task
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+SLICE = "slice."
+"""What the name of a slice column begins with in artifacts, so that it is no other column's name."""
+
 
 class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,7 +44,8 @@ class RawFacts(_Facts):
 
     Files: Parquet shards `rows/00000.parquet`, ... with the columns `row` (int64, 1-based record number in its
     file), `source` (name of that file), `split` (null, or train, validation, test), `text` and `label` (strings, null
-    where the source has none; a list of labels is a JSON array of strings).
+    where the source has none; a list of labels is a JSON array of strings); `id`, `group` and `slice.<name>` (strings)
+    where the recipe names such columns.
     """
 
     rows: int
@@ -54,7 +58,7 @@ class RowsFacts(_Facts):
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key` (binary(16), hash of the
     normalised text), `text` (normalised), `label` (index into the classes, int32; with `multilabel` a list of them,
-    ascending, which may be empty); `labels.json` (class names in order).
+    ascending, which may be empty), and `id` and `slice.<name>` as they came; `labels.json` (class names in order).
     """
 
     train: int
@@ -67,13 +71,16 @@ class RowsFacts(_Facts):
 class QuarantineFacts(_Facts):
     """Rows that were turned away, and the report on all rows (kind `quarantine`).
 
-    Files: `quarantine.parquet` (row, source, reason, text, label), `report.json`, `report.md`.
+    Files: `quarantine.parquet` (row, source, reason, broken, text, label; `broken` says which check of a contract the
+    row breaks; and `id` and `slice.<name>` of the raw rows), `report.json`, `report.md`. Rows whose label is not wanted
+    (`dropped`) are in the counts alone.
     """
 
     rows_in: int
     rows_out: int
     quarantined: int
     duplicates: int
+    dropped: int = 0
     reasons: dict[str, int]
 
 

@@ -66,9 +66,33 @@ class PreprocessRecipe(Section):
     max_quarantine: float = Field(
         0.05, title="Quarantine limit", ge=0, le=1, description="The block fails when a larger share of rows is bad."
     )
+    min_characters: int = Field(
+        1, title="Shortest text", ge=1, description="Texts with fewer characters are quarantined."
+    )
     max_characters: int = Field(
         10_000, title="Longest text", ge=1, description="Texts with more characters are quarantined."
     )
+    exact_shares: bool = Field(
+        False,
+        title="Exact shares",
+        description="Whether each class has exactly its shares in each split, instead of on average. What it gives up: "
+        "texts change their split when the data changes, so that a version may be tested on what an earlier one "
+        "learned.",
+    )
+    contract: str | None = Field(
+        None,
+        title="Contract",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="`module:name` of a pandera model or schema (pandera.polars) that clean rows must also keep; rows "
+        "that break it are quarantined. The module is looked for in the working directory too. It is code: name only "
+        "what you trust.",
+    )
+
+    @model_validator(mode="after")
+    def _lengths_leave_texts(self) -> Self:
+        if self.min_characters > self.max_characters:
+            raise ValueError("min_characters must not be larger than max_characters")
+        return self
 
     @model_validator(mode="after")
     def _rows_left_to_train_on(self) -> Self:
@@ -154,6 +178,14 @@ class Recipe(Section):
         if self.train.task == "multilabel" and self.evaluate.positive_class is not None:
             raise ValueError(
                 "evaluate.positive_class has no meaning with train.task multilabel: each class has its own threshold"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_stay_whole(self) -> Self:
+        if self.data.group is not None and self.preprocess.exact_shares:
+            raise ValueError(
+                "preprocess.exact_shares and data.group exclude each other: groups cannot be cut to shares"
             )
         return self
 

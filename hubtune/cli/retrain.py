@@ -102,6 +102,10 @@ def _check_sources(recipe: "Recipe") -> None:
     try:
         check_source(recipe.data)
         check_handles(recipe.model)
+        if recipe.preprocess.contract is not None:
+            from tasks.preprocess.contract import Contract
+
+            Contract(recipe.preprocess.contract)
     except HubtuneError as error:
         raise InvalidRecipe(error.what, where=error.where, remedy=error.remedy) from None
 

@@ -1,4 +1,4 @@
-"""What all kinds of files have in common: the two columns that are wanted, and values as strings."""
+"""What all kinds of files have in common: the columns that are wanted, and values as strings."""
 
 import difflib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtune.errors import InvalidData
+from schemas.handoff import SLICE
 
 # Column names that an error message lists; a wide table must not flood it.
 _LISTED = 20
@@ -36,7 +37,7 @@ def check_columns(present: Sequence[str], wanted: Mapping[str, str], where: str)
             raise InvalidData(
                 f"There is no column {name!r}; the columns are: {_listed(present)}.",
                 where=where,
-                remedy=_remedy(present, f"data.{field}", name),
+                remedy=_remedy(present, f"data.{'slices' if field.startswith(SLICE) else field}", name),
             )
 
 

@@ -59,7 +59,7 @@ class SqlQuery:
 
         progress = Progress(say, "Asking the database", None, "rows")
         frames = []
-        wanted = list(self.recipe.wanted.values())
+        wanted = list(dict.fromkeys(self.recipe.wanted.values()))
         with _postgresql(self) if self.url.startswith("postgresql://") else _sqlite(self) as (names, batches):
             check_columns(names, self.recipe.wanted, self.where)
             for batch in batches:

@@ -45,7 +45,7 @@ def download_data(recipe: DataRecipe, refresh: bool = False) -> Outputs | State[
             return {"raw": store.put("raw", folder, producer=recorded, facts=facts)}
 
     # The class map and the separator are applied by preprocess: others do not mean other rows.
-    parameters = recipe.model_dump(exclude={"labels", "label_separator"}) | {"fingerprint": fingerprint}
+    parameters = recipe.model_dump(exclude={"labels", "unmapped", "label_separator"}) | {"fingerprint": fingerprint}
     if recipe.label_separator is not None:
         parameters["lists"] = True
     # Where nothing tells whether the content is the same, it is read again; if it is the same, nothing follows from it.

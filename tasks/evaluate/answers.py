@@ -9,10 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact, InvalidData
-from schemas.handoff import Split
+from schemas.handoff import SLICE, Split
 from tasks.evaluate.reading import Reading
-
-_OWN_COLUMNS = ("key", "text", "label")
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,7 @@ class Answers:
         truth: int32[n], class indices; or bool[n, classes], the classes that each row belongs to.
         logits: float64[n, classes].
         columns: what else is known of each row, by name of the column: texts, or None.
+        ids: what the source calls each row, or None.
     """
 
     keys: list[bytes]
@@ -32,6 +31,7 @@ class Answers:
     truth: NDArray[Any]
     logits: NDArray[np.float64]
     columns: dict[str, list[str | None]]
+    ids: list[str | None]
 
 
 def read_answers(rows: Path, classifier: Path, split: Split, classes: int, reading: Reading) -> Answers:
@@ -68,15 +68,13 @@ def read_answers(rows: Path, classifier: Path, split: Split, classes: int, readi
     logits = joined["logits"].cast(pl.List(pl.Float64)).list.to_array(classes).to_numpy()
     if not np.isfinite(logits).all():
         raise _unusable("some logits are not finite numbers", file)
-    more = [
-        name for name, kind in known.schema.items() if kind in (pl.String, pl.Categorical) and name not in _OWN_COLUMNS
-    ]
     return Answers(
         keys=joined["key"].to_list(),
         texts=joined["text"].to_list(),
         truth=reading.truth(joined["label"], classes),
         logits=np.asarray(logits, np.float64),
-        columns={name: joined[name].cast(pl.String).to_list() for name in more},
+        columns={name.removeprefix(SLICE): joined[name].to_list() for name in known.columns if name.startswith(SLICE)},
+        ids=joined["id"].to_list() if "id" in joined.columns else [None] * joined.height,
     )
 
 

@@ -14,6 +14,7 @@ MOST = 50
 # Columns of `mistakes.parquet`.
 MISTAKES: dict[str, type[pl.DataType]] = {
     "key": pl.Binary,
+    "id": pl.String,
     "text": pl.String,
     "label": pl.String,
     "predicted": pl.String,
@@ -22,6 +23,7 @@ MISTAKES: dict[str, type[pl.DataType]] = {
 }
 WRONG_DECISIONS: dict[str, type[pl.DataType] | pl.DataType] = {
     "key": pl.Binary,
+    "id": pl.String,
     "text": pl.String,
     "label": pl.String,
     "predicted": pl.Boolean,
@@ -35,6 +37,7 @@ class Mistake:
     """A wrong answer, with the probabilities of what was predicted and of what is true."""
 
     key: bytes
+    id: str | None
     text: str
     label: str
     predicted: str
@@ -51,6 +54,7 @@ class WrongDecision:
     """
 
     key: bytes
+    id: str | None
     text: str
     label: str
     predicted: bool
@@ -76,6 +80,7 @@ def confident_mistakes(test: Answers, log_probabilities: NDArray[np.float64], la
     return [
         Mistake(
             key=test.keys[row],
+            id=test.ids[row],
             text=test.texts[row],
             label=labels[test.truth[row]],
             predicted=labels[predicted[row]],
@@ -104,6 +109,7 @@ def confident_wrong_decisions(test: Answers, labels: list[str]) -> list[WrongDec
     return [
         WrongDecision(
             key=test.keys[row],
+            id=test.ids[row],
             text=test.texts[row],
             label=labels[index],
             predicted=bool(predicted[row, index]),

@@ -13,16 +13,17 @@ import polars as pl
 from hubtune.errors import InvalidData
 from hubtune.progress import Say
 from schemas.data_recipe import DataRecipe
-from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
+from schemas.handoff import SLICE, SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows
 from schemas.train_recipe import Task
 from tasks.http import shown
+from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import class_order
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
-from tasks.preprocess.split import split_by_hash
+from tasks.preprocess.split import split_by_hash, split_exactly
 
 
 def preprocess(
@@ -43,13 +44,15 @@ def preprocess(
 
     Raises:
         QuarantineLimitExceeded: a larger share of rows is bad than `recipe.max_quarantine`.
-        InvalidData: there are fewer than two classes, a split has no rows of a class, or all training rows have one.
+        InvalidData: there are fewer than two classes, a split has no rows of a class, all training rows have one, or
+            the rows as a whole break the contract.
+        InvalidRecipe: there is no such contract.
     """
     task: Task = "multiclass" if data.label_separator is None else "multilabel"
     where = _described(data)
     table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
     say(f"Checking {table.height:,} rows")
-    judged = judge(table, data.labels, recipe.max_characters, data.label_separator)
+    judged = judge(table, recipe, data, Contract(recipe.contract) if recipe.contract else None)
     refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
 
     kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
@@ -58,13 +61,14 @@ def preprocess(
     kept = kept.with_columns(_indices(classes, task).alias("label_index"))
     _check_contract(kept, classes, task, where)
 
+    carried = [name for name in table.columns if name == "id" or name.startswith(SLICE)]
     for split in SPLITS:
-        part = kept.filter(pl.col("assigned") == split).select("key", text="clean", label="label_index")
+        part = kept.filter(pl.col("assigned") == split).select("key", *carried, text="clean", label="label_index")
         part.write_parquet(rows / f"{split}.parquet", compression="zstd")
     (rows / "labels.json").write_text(json.dumps(classes, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
-    turned_away = judged.filter(pl.col("reason").is_not_null())
-    turned_away.select("row", "source", "reason", "text", "label").write_parquet(
+    turned_away = judged.filter(pl.col("reason").is_not_null() & (pl.col("reason") != Reason.UNMAPPED_LABEL.value))
+    turned_away.select("row", "source", "reason", "broken", "text", "label", *carried).write_parquet(
         quarantine / "quarantine.parquet", compression="zstd"
     )
     write_report(judged, kept, classes, task, recipe, quarantine)
@@ -75,25 +79,38 @@ def preprocess(
         rows_out=kept.height,
         quarantined=sum(reasons[reason] for reason in QUARANTINE_REASONS),
         duplicates=reasons[Reason.DUPLICATE],
+        dropped=reasons[Reason.UNMAPPED_LABEL],
         reasons={reason.value: reasons[reason] for reason in QUARANTINE_REASONS if reasons[reason]},
     )
     sizes = {split: int((kept["assigned"] == split).sum()) for split in SPLITS}
     say(
         f"{facts.rows_in:,} rows in: {facts.rows_out:,} kept, {facts.quarantined:,} quarantined, "
-        f"{facts.duplicates:,} duplicates dropped; " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+        f"{facts.duplicates:,} duplicates dropped"
+        f"{f', {facts.dropped:,} with labels that are not wanted' if facts.dropped else ''}; "
+        + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     )
     return RowsFacts(**sizes, labels=classes, task=task), facts
 
 
 def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
-    if data.train is None:
-        by_hash = split_by_hash(kept["clean"], recipe.validation_fraction, recipe.test_fraction)
-        return kept.with_columns(by_hash.alias("assigned"))
     if data.validation is not None:
         return kept.with_columns(pl.col("split").alias("assigned"))
     # The test split is given, the validation split is not: it is cut out of the training rows.
-    from_train = split_by_hash(kept["clean"], recipe.validation_fraction, 0.0)
-    return kept.with_columns(pl.when(pl.col("split") == "train").then(from_train).otherwise("split").alias("assigned"))
+    test_fraction = recipe.test_fraction if data.train is None else 0.0
+    if data.train is None:
+        return kept.with_columns(_assigned(kept, recipe, test_fraction))
+    train, test = kept.filter(pl.col("split") == "train"), kept.filter(pl.col("split") == "test")
+    both = [train.with_columns(_assigned(train, recipe, 0.0)), test.with_columns(pl.col("split").alias("assigned"))]
+    return pl.concat(both).sort("index")
+
+
+def _assigned(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:
+    if recipe.exact_shares:
+        return split_exactly(rows["clean"], rows["classes"], recipe.validation_fraction, test_fraction)
+    kept_together = (
+        rows["clean"] if "group" not in rows.columns else rows.select(pl.coalesce("group", "clean"))["group"]
+    )
+    return split_by_hash(kept_together, recipe.validation_fraction, test_fraction)
 
 
 def _indices(classes: list[str], task: Task) -> pl.Expr:

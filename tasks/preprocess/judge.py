@@ -1,11 +1,12 @@
 """Decides of each raw row whether it is kept and, if not, for which one reason."""
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from hubtune.inference.normalise import normalise
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
 from schemas.rows import NORMALISED_ALREADY, Reason
+from tasks.preprocess.contract import Contract
 from tasks.preprocess.labels import read_labels
 from tasks.preprocess.split import text_key
 
@@ -16,22 +17,26 @@ _PRECEDENCE = {"test": 0, "validation": 1, "train": 2}
 
 
 def judge(
-    rows: pl.DataFrame, classes: Mapping[str, str] | None, max_characters: int, separator: str | None = None
+    rows: pl.DataFrame, recipe: PreprocessRecipe, data: DataRecipe, contract: Contract | None = None
 ) -> pl.DataFrame:
     """Judge raw rows.
 
     Args:
         rows: columns of a `raw` artifact (row, source, split, text, label).
-        classes: raw label -> class name; None: each label is the name of its class. Spaces around a label are no
-            part of it.
-        max_characters: normalised texts with more characters are too long.
-        separator: what stands between the labels of a row; None: a row has one.
+        recipe: how short and how long a normalised text may be.
+        data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
+            stands between the labels of a row. Spaces around a label are no part of it.
+        contract: what rows that are sound by themselves must also keep.
 
     Returns:
         The same rows in the same order, with these columns more: `index` (position), `clean` (the normalised text, null
         where it cannot be read), `classes` (their names), `unknown` (labels that have no class), `key` (of the text;
-        null where the row is bad by itself), `reason` (null: the row is kept) and `first_copy` (of a duplicate, the
-        index of the copy that is kept; of a text with conflicting labels, the index of its first copy).
+        null where the row is bad by itself), `reason` (null: the row is kept), `broken` (which check of the contract it
+        breaks) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text with conflicting labels,
+        the index of its first copy).
+
+    Raises:
+        InvalidData: the rows as a whole break the contract.
     """
     table = rows.with_row_index("index").with_columns(
         undecodable=pl.any_horizontal(
@@ -40,9 +45,10 @@ def judge(
         # An empty string is no label.
         stripped=pl.col("label").str.strip_chars().replace({"": None}),
     )
-    meanings = read_labels(table["stripped"], classes, separator)
+    meanings = read_labels(table["stripped"], data.labels, data.label_separator, leave_out=data.unmapped == "drop")
     table = table.with_columns(_normalised(table)).join(meanings, on="stripped", how="left", maintain_order="left")
-    table = table.with_columns(_own_reason(max_characters).alias("reason"))
+    table = table.with_columns(_own_reason(recipe, data).alias("reason"))
+    table = _judge_by_contract(table, contract, data)
     return _judge_copies(table).drop("undecodable", "stripped", "set")
 
 
@@ -53,8 +59,11 @@ def _normalised(table: pl.DataFrame) -> pl.Series:
     return texts.scatter(rest, [normalise(text) for text in texts.gather(rest).to_list()])
 
 
-def _own_reason(max_characters: int) -> pl.Expr:
+def _own_reason(recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
     # In the order of the enumeration: the first that applies is the row's reason.
+    characters = pl.col("clean").str.len_chars()
+    # Of several labels those that are not wanted are left out: what has no class then is no label at all.
+    without_class = data.unmapped == "drop" and data.label_separator is None
     return (
         pl.when("undecodable")
         .then(pl.lit(Reason.UNDECODABLE_BYTES.value))
@@ -62,13 +71,26 @@ def _own_reason(max_characters: int) -> pl.Expr:
         .then(pl.lit(Reason.NULL_TEXT.value))
         .when(pl.col("clean") == "")
         .then(pl.lit(Reason.BLANK_TEXT.value))
-        .when(pl.col("clean").str.len_chars() > max_characters)
+        .when(characters < recipe.min_characters)
+        .then(pl.lit(Reason.TOO_SHORT.value))
+        .when(characters > recipe.max_characters)
         .then(pl.lit(Reason.TOO_LONG.value))
         .when(pl.col("stripped").is_not_null() & pl.col("classes").is_null())
-        .then(pl.lit(Reason.UNKNOWN_LABEL.value))
+        .then(pl.lit(Reason.UNMAPPED_LABEL.value if without_class else Reason.UNKNOWN_LABEL.value))
         .when(pl.col("stripped").is_null())
         .then(pl.lit(Reason.MISSING_LABEL.value))
     )
+
+
+def _judge_by_contract(table: pl.DataFrame, contract: Contract | None, data: DataRecipe) -> pl.DataFrame:
+    if contract is None:
+        return table.with_columns(pl.lit(None, dtype=pl.String).alias("broken"))
+    classes = pl.col("classes")
+    label = classes.list.first() if data.label_separator is None else classes
+    sound = table.filter(pl.col("reason").is_null()).select("index", text="clean", label=label)
+    broken = contract.broken(sound)
+    reason = pl.when(pl.col("broken").is_not_null()).then(pl.lit(Reason.BROKEN_CONTRACT.value)).otherwise("reason")
+    return table.join(broken, on="index", how="left", maintain_order="left").with_columns(reason.alias("reason"))
 
 
 def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:

@@ -10,13 +10,16 @@ import polars as pl
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?")
 
 
-def read_labels(labels: pl.Series, classes: Mapping[str, str] | None, separator: str | None) -> pl.DataFrame:
+def read_labels(
+    labels: pl.Series, classes: Mapping[str, str] | None, separator: str | None, *, leave_out: bool = False
+) -> pl.DataFrame:
     """What the labels of the rows mean.
 
     Args:
         labels: the label of each row without surrounding spaces, null where missing.
         classes: raw label -> class name; None: each label is the name of its class.
         separator: what stands between the labels of a row; None: a row has one.
+        leave_out: whether, of several labels of a row, those that the map lacks are left out.
 
     Returns:
         A row for each distinct value: `stripped` (the value), `classes` (list of class names, sorted; null where one of
@@ -29,7 +32,8 @@ def read_labels(labels: pl.Series, classes: Mapping[str, str] | None, separator:
         parts = [value] if separator is None else split_labels(value, separator)
         known = {part: part if classes is None else classes[part] for part in parts if _is_known(part, classes)}
         names = tuple(sorted(set(known.values())))
-        whole = len(known) == len(parts)
+        left_out = separator is not None and leave_out and None not in parts
+        whole = left_out or len(known) == len(parts)
         table["stripped"].append(value)
         table["classes"].append(list(names) if whole else None)
         table["set"].append(sets.setdefault(names, len(sets)) if whole else None)

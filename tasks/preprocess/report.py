@@ -76,6 +76,7 @@ def _totals(judged: pl.DataFrame, limit: float) -> dict[str, Any]:
         "out": judged.height - sum(counts.values()),
         "quarantined": quarantined,
         "duplicates": counts[Reason.DUPLICATE],
+        "dropped": counts[Reason.UNMAPPED_LABEL],
         "quarantined_share": round(quarantined / judged.height, 6),
         "max_quarantine": limit,
     }
@@ -83,13 +84,15 @@ def _totals(judged: pl.DataFrame, limit: float) -> dict[str, Any]:
 
 def _sources(judged: pl.DataFrame) -> list[dict[str, Any]]:
     duplicate = (pl.col("reason") == Reason.DUPLICATE.value).fill_null(False)
+    dropped = (pl.col("reason") == Reason.UNMAPPED_LABEL.value).fill_null(False)
     return (
         judged.group_by("source", "split", maintain_order=True)
         .agg(
             pl.len().alias("in"),
             pl.col("reason").is_null().sum().alias("kept"),
-            (pl.col("reason").is_not_null() & ~duplicate).sum().alias("quarantined"),
+            (pl.col("reason").is_not_null() & ~duplicate & ~dropped).sum().alias("quarantined"),
             duplicate.sum().alias("duplicates"),
+            dropped.sum().alias("dropped"),
         )
         .to_dicts()
     )
@@ -106,7 +109,7 @@ def _quarantined(judged: pl.DataFrame) -> dict[str, Any]:
     # Copies of a text stand together, so that one sees why their labels conflict.
     in_order = judged.filter(pl.col("reason").is_not_null()).sort(pl.coalesce("first_copy", "index"), "index")
     away = pl.concat(in_order.filter(pl.col("reason") == reason.value) for reason in QUARANTINE_REASONS)
-    return _list(away, "reason", lambda row: _place(row) | {"reason": row["reason"]} | _as_it_came(row))
+    return _list(away, "reason", lambda row: _place(row) | _why(row) | _as_it_came(row))
 
 
 def _duplicates(judged: pl.DataFrame) -> dict[str, Any]:
@@ -204,6 +207,10 @@ def _list(rows: pl.DataFrame, kind: str, entry: Callable[[dict[str, Any]], dict[
 def _place(row: Mapping[str, Any]) -> dict[str, Any]:
     place = {"source": row["source"], "row": row["row"]}
     return place if row["split"] is None else place | {"split": row["split"]}
+
+
+def _why(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"reason": row["reason"]} | ({} if row["broken"] is None else {"broken": row["broken"]})
 
 
 def _as_it_came(row: Mapping[str, Any]) -> dict[str, Any]:

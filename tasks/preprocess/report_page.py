@@ -31,16 +31,15 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def _summary(rows: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> list[str]:
-    by_source = [
-        (*_file(source), *(f"{source[count]:,}" for count in ("in", "kept", "quarantined", "duplicates")))
-        for source in sources
-    ]
+    counts = ("in", "kept", "quarantined", "duplicates", *(["dropped"] if rows["dropped"] else []))
+    by_source = [(*_file(source), *(f"{source[count]:,}" for count in counts)) for source in sources]
+    not_wanted = f", {rows['dropped']:,} dropped since their labels are not wanted" if rows["dropped"] else ""
     return [
         "# Data report\n",
         f"**{rows['in']:,} rows in, {rows['out']:,} kept**, {rows['quarantined']:,} quarantined "
         f"({rows['quarantined_share']:.1%}; the limit is {rows['max_quarantine']:.1%}), "
-        f"{rows['duplicates']:,} duplicates dropped.\n",
-        table(("file", "given as", "rows in", "kept", "quarantined", "duplicates"), by_source, right=(2, 3, 4, 5)),
+        f"{rows['duplicates']:,} duplicates dropped{not_wanted}.\n",
+        table(("file", "given as", "rows in", *counts[1:]), by_source, right=range(2, 2 + len(counts))),
     ]
 
 
@@ -52,7 +51,7 @@ def _quarantined(reasons: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) 
         for reason in reasons
         if reason["rows"]
     ]
-    listed = [(Reason(row["reason"]).words, *_place(row), *_as_it_came(row)) for row in rows["listed"]]
+    listed = [(_why(row), *_place(row), *_as_it_came(row)) for row in rows["listed"]]
     return [
         "## Quarantine\n",
         table(("reason", "rows", "what it means"), counts, right=(1,)),
@@ -133,6 +132,11 @@ def _place(row: Mapping[str, Any]) -> tuple[str, str]:
 def _copy(kept: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     file, number = _place(kept)
     return f"row {number}" if file == _place(row)[0] else f"{file}, row {number}"
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    broken = f" ({escaped(visible(row['broken']))})" if "broken" in row else ""
+    return Reason(row["reason"]).words + broken
 
 
 def _as_it_came(row: Mapping[str, Any]) -> tuple[str, str]:

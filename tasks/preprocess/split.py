@@ -5,12 +5,16 @@ every later run: no version is tested on what an earlier one learned. The price 
 
 The hash is a position between 0 and 1. The test split is cut off at the lower end and the validation split at the
 upper end, so that a larger share of one takes texts from train only, and never moves a text between the other two.
+
+`split_exactly` cuts at ranks instead, within each class: shares hold, and the promise does not.
 """
 
 from hashlib import blake2b
 
 import numpy as np
 import polars as pl
+
+from schemas.handoff import SPLITS
 
 # Never change these: every text would land in another split, and the next version would be tested on what the
 # published one has learned. The key keeps the position independent of `text_key`, which addresses embeddings.
@@ -36,15 +40,43 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
     Returns:
         "train", "validation" or "test" for each text.
     """
-    hashes = b"".join([blake2b(text.encode(), digest_size=8, key=_KEY).digest() for text in texts.to_list()])
-    positions = pl.Series("position", np.frombuffer(hashes, ">u8").astype(np.uint64))
     below = round(test_fraction * _POSITIONS)
     last_below = _POSITIONS - 1 - round(validation_fraction * _POSITIONS)
-    return positions.to_frame().select(
-        pl.when(pl.col("position") < pl.lit(below, dtype=pl.UInt64))
-        .then(pl.lit("test"))
-        .when(pl.col("position") > pl.lit(last_below, dtype=pl.UInt64))
-        .then(pl.lit("validation"))
-        .otherwise(pl.lit("train"))
-        .alias("assigned")
-    )["assigned"]
+    position = pl.col("position")
+    is_test = position < pl.lit(below, dtype=pl.UInt64)
+    return _cut(_positions(texts), is_test, position > pl.lit(last_below, dtype=pl.UInt64))
+
+
+def split_exactly(texts: pl.Series, classes: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
+    """Assign each text to a split so that each class has its shares, to half a text. A text that joins moves others.
+
+    Args:
+        texts: distinct normalised texts.
+        classes: what the shares hold for: the list of class names of each text.
+        validation_fraction: share of the texts for validation; at least one of three.
+        test_fraction: share of the texts for the test; at least one of three, unless it is 0.
+
+    Returns:
+        "train", "validation" or "test" for each text.
+    """
+    table = _positions(texts).with_columns(classes.alias("classes"))
+    rows = pl.len().over("classes")
+    rank = pl.col("position").rank("ordinal").over("classes")
+
+    def wanted(fraction: float) -> pl.Expr:
+        least = pl.when(rows >= len(SPLITS)).then(1 if fraction else 0).otherwise(0)
+        return pl.max_horizontal(least, (rows * fraction).round().cast(pl.Int64))
+
+    return _cut(table, rank <= wanted(test_fraction), rank > rows - wanted(validation_fraction))
+
+
+def _positions(texts: pl.Series) -> pl.DataFrame:
+    hashes = b"".join([blake2b(text.encode(), digest_size=8, key=_KEY).digest() for text in texts.to_list()])
+    return pl.DataFrame({"position": np.frombuffer(hashes, ">u8").astype(np.uint64)})
+
+
+def _cut(table: pl.DataFrame, is_test: pl.Expr, is_validation: pl.Expr) -> pl.Series:
+    split = (
+        pl.when(is_test).then(pl.lit("test")).when(is_validation).then(pl.lit("validation")).otherwise(pl.lit("train"))
+    )
+    return table.select(split.alias("assigned"))["assigned"]

@@ -47,6 +47,11 @@ def preprocess_rows(
             }
 
     parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items()), "normalisation": NORMALISATION}
+    parameters["unmapped"] = data.unmapped
+    if recipe.contract is not None:
+        from tasks.preprocess.contract import Contract
+
+        parameters["contract_digest"] = Contract(recipe.contract).digest
     if data.label_separator is not None:
         parameters["label_separator"] = data.label_separator
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
 from tasks.download_data.source_file import kind_of
+from tasks.preprocess.contract import Contract
+from tests.preprocess.conftest import judged
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -16,7 +19,18 @@ HANDLES = re.findall(r"`([^`]+)`", PAGE.partition("| handle |")[2].partition("##
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_each_recipe_is_valid(snippet: str) -> None:
-    DataRecipe.model_validate(yaml.safe_load(snippet)["data"])
+    sections = yaml.safe_load(snippet)
+    DataRecipe.model_validate(sections["data"])
+    PreprocessRecipe.model_validate(sections.get("preprocess", {}))
+
+
+def test_the_contract_does_what_its_checks_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (name,) = re.findall(r"contract: (\w+):Reviews", PAGE)
+    (content,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / f"{name}.py").write_text(content, encoding="utf-8")
+    found = judged([("See https://example.org", "0"), ("See there", "1")], contract=Contract(f"{name}:Reviews"))
+    assert found["broken"].to_list() == ["text: no link", None]
 
 
 @pytest.mark.parametrize("handle", [handle for handle in HANDLES if not handle.startswith("data.")])
@@ -29,5 +43,5 @@ def test_each_handle_is_one(handle: str) -> None:
 
 
 def test_there_is_something_to_test() -> None:
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 4
     assert len(HANDLES) > 8

@@ -83,7 +83,9 @@ def write(folder: Path, labels: Sequence[str], parts: Mapping[Split, Part], task
                 "key": pl.Series([key(text) for text in part.texts], dtype=pl.Binary),
                 "text": pl.Series(part.texts, dtype=pl.String),
                 "label": pl.Series(part.truth, dtype=kind),
-                **{name: pl.Series(values, dtype=pl.String) for name, values in (part.columns or {}).items()},
+                **{
+                    f"slice.{name}": pl.Series(values, dtype=pl.String) for name, values in (part.columns or {}).items()
+                },
             }
         )
         rows.write_parquet(inputs.rows / f"{split}.parquet")
@@ -144,11 +146,11 @@ def answers(truth: Sequence[int], logits: Any, texts: Sequence[str] | None = Non
     """One split as the evaluation reads it."""
     shown = list(texts) if texts is not None else [f"text {number}" for number in range(len(truth))]
     keys = [number.to_bytes(16, "big") for number in range(len(truth))]
-    return Answers(keys, shown, np.array(truth, np.int32), np.array(logits, np.float64), columns)
+    return Answers(keys, shown, np.array(truth, np.int32), np.array(logits, np.float64), columns, [None] * len(keys))
 
 
 def answers_of_each(truth: Any, logits: Any, texts: Sequence[str] | None = None, **columns: Any) -> Answers:
     """One split whose rows may belong to several classes, as the evaluation reads it."""
     belongs = np.array(truth, np.bool_)
     known = answers([0] * len(belongs), logits, texts, **columns)
-    return Answers(known.keys, known.texts, belongs, known.logits, known.columns)
+    return Answers(known.keys, known.texts, belongs, known.logits, known.columns, known.ids)

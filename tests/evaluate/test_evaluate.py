@@ -50,6 +50,21 @@ def test_an_evaluation_holds_what_the_contract_says(tmp_path: Path) -> None:
     assert set(figures["intervals"]) == {"accuracy", "macro_f1", "f1_at_threshold"}
 
 
+def test_mistakes_have_the_ids_of_their_rows(tmp_path: Path) -> None:
+    inputs = usual(tmp_path / "in")
+    for split in ("train", "validation", "test"):
+        file = inputs.rows / f"{split}.parquet"
+        rows = pl.read_parquet(file)
+        rows.with_columns(id=pl.format("id of {}", "text"), **{"slice.text": pl.lit("one")}).write_parquet(file)
+    inputs.evaluate(tmp_path / "out")
+    mistakes = pl.read_parquet(tmp_path / "out" / "mistakes.parquet")
+    assert mistakes.height > 0
+    assert mistakes["id"].to_list() == [f"id of {text}" for text in mistakes["text"]]
+    # An id is no slice; and a slice column may be called like one of the artifact's own.
+    evaluation = json.loads((tmp_path / "out" / "evaluation.json").read_bytes())
+    assert {part["by"] for part in evaluation["slices"]} == {"length", "text"}
+
+
 def test_two_runs_give_equal_bytes_wherever_they_run(tmp_path: Path) -> None:
     inputs = usual(tmp_path / "in", ["sincere", "insincere", "shouting"])
     inputs.evaluate(tmp_path / "here")

@@ -13,6 +13,8 @@ from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
+from tasks.preprocess.contract import Contract
+from tasks.preprocess.judge import judge
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
 
@@ -64,6 +66,19 @@ def raw_table(rows: Sequence[Row]) -> pl.DataFrame:
     return pl.DataFrame(records, schema=RAW_SCHEMA, orient="row")
 
 
+def judged(
+    rows: Sequence[Row],
+    labels: dict[str, str] | None = None,
+    separator: str | None = None,
+    unmapped: str = "quarantine",
+    contract: Contract | None = None,
+    **recipe: Any,
+) -> pl.DataFrame:
+    """What `judge` says of rows."""
+    data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
+    return judge(raw_table(rows), PreprocessRecipe(**recipe), DataRecipe.model_validate(data), contract)
+
+
 @pytest.fixture
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def run(
@@ -71,6 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         labels: dict[str, str] | None = None,
         given: str = "",
         separator: str | None = None,
+        unmapped: str = "quarantine",
         **recipe: Any,
     ) -> Outcome:
         folder = tmp_path_factory.mktemp("preprocess")
@@ -82,7 +98,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         facts, away = preprocess(
             folder / "raw",
             PreprocessRecipe(**recipe),
-            DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator}),
+            DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator, "unmapped": unmapped}),
             folder / "rows",
             folder / "quarantine",
             lambda line: None,

@@ -30,12 +30,13 @@ def test_what_is_written(run: Run) -> None:
     assert labels["Is 7 a good number?"] == 1
     assert labels["Is 8 a good number?"] == 0
     assert all(len(key) == 16 for key in outcome.kept["key"])
-    assert outcome.turned_away.rows() == [(61, "data.csv", "blank_text", "", "0")]
+    assert outcome.turned_away.rows() == [(61, "data.csv", "blank_text", None, "", "0")]
     assert outcome.away.model_dump() == {
         "rows_in": 61,
         "rows_out": 60,
         "quarantined": 1,
         "duplicates": 0,
+        "dropped": 0,
         "reasons": {"blank_text": 1},
     }
 
@@ -87,6 +88,38 @@ def test_a_missing_validation_split_is_cut_out_of_train(run: Run) -> None:
     assert outcome.facts.train + outcome.facts.validation == 100
     train = {row[0] for row in rows if row[-1] == "train"}
     assert set(outcome.split("validation")["text"]) <= train
+
+
+def test_rows_that_are_not_wanted_are_counted_and_no_more(run: Run) -> None:
+    rows: list[Row] = [*sound_rows(), *[(f"{number} of another kind", "other") for number in range(40)]]
+    outcome = run(rows, labels=MAP, unmapped="drop", max_quarantine=0)
+    assert (outcome.away.rows_in, outcome.away.rows_out, outcome.away.dropped) == (100, 60, 40)
+    assert outcome.turned_away.is_empty()
+    assert outcome.report["sources"] == [
+        {"source": "data.csv", "split": None, "in": 100, "kept": 60, "quarantined": 0, "duplicates": 0, "dropped": 40}
+    ]
+    assert "40 dropped since their labels are not wanted" in outcome.page
+    with pytest.raises(QuarantineLimitExceeded, match="unknown label"):
+        run(rows, labels=MAP)
+
+
+def test_exact_shares(run: Run) -> None:
+    rows: list[Row] = [(f"Is {number} a good number?", "1" if number < 30 else "0") for number in range(300)]
+    exact = {"validation_fraction": 0.1, "test_fraction": 0.2, "exact_shares": True}
+    kept = run(rows, **exact).kept
+    counts = kept.group_by("split", "label").agg(pl.len()).sort("split", "label").rows()
+    assert counts == [
+        *(("test", 0, 54), ("test", 1, 6)),
+        *(("train", 0, 189), ("train", 1, 21)),
+        *(("validation", 0, 27), ("validation", 1, 3)),
+    ]
+    # The test split is given, and stays: shares are those of the training rows.
+    given: list[Row] = [
+        (text, label, "test" if number % 3 else "train") for number, (text, label, *_) in enumerate(rows)
+    ]
+    outcome = run(given, given="train test", **exact)
+    assert (outcome.facts.train, outcome.facts.validation, outcome.facts.test) == (90, 10, 200)
+    assert set(outcome.split("test")["text"]) == {row[0] for row in given if row[-1] == "test"}
 
 
 def test_texts_of_held_out_splits_are_taken_out_of_train(run: Run) -> None:

@@ -1,14 +1,13 @@
 import pytest
 
 from schemas.rows import Reason
-from tasks.preprocess.judge import judge
-from tests.preprocess.conftest import Row, raw_table
+from tests.preprocess.conftest import Row, judged
 
 LABELS = {"0": "sincere", "1": "insincere", "one": "insincere"}
 
 
 def reasons(rows: list[Row], labels: dict[str, str] | None = LABELS, longest: int = 100) -> list[str | None]:
-    return judge(raw_table(rows), labels, longest)["reason"].to_list()
+    return judged(rows, labels, max_characters=longest)["reason"].to_list()
 
 
 @pytest.mark.parametrize(
@@ -71,9 +70,9 @@ def test_without_a_map_every_label_is_a_class() -> None:
 
 
 def test_the_first_copy_is_kept() -> None:
-    judged = judge(raw_table([("Who?", "0"), ("Why?", "1"), ("Why\u00a0?", "1"), ("Why ?", "1")]), LABELS, 100)
-    assert judged["reason"].to_list() == [None, None, None, "duplicate"]
-    assert judged["first_copy"].to_list() == [None, None, None, 2]
+    found = judged([("Who?", "0"), ("Why?", "1"), ("Why\u00a0?", "1"), ("Why ?", "1")], LABELS)
+    assert found["reason"].to_list() == [None, None, None, "duplicate"]
+    assert found["first_copy"].to_list() == [None, None, None, 2]
 
 
 def test_of_given_splits_test_wins_over_validation_over_train() -> None:
@@ -91,8 +90,31 @@ def test_of_given_splits_test_wins_over_validation_over_train() -> None:
     assert reasons(rows) == [duplicate, None, duplicate, duplicate, duplicate, None, None, duplicate]
 
 
+def test_short_texts() -> None:
+    rows: list[Row] = [(" Ｗ ", "0"), ("Why", "0"), ("Why?", "9"), ("ﬁﬁ", "0"), ("", "0")]
+    too_short, blank, unknown = Reason.TOO_SHORT, Reason.BLANK_TEXT, Reason.UNKNOWN_LABEL
+    # What counts is the normalised text: the ligatures are four letters.
+    found = judged(rows, LABELS, min_characters=4)["reason"].to_list()
+    assert found == [too_short, too_short, unknown, None, blank]
+
+
+def test_labels_that_are_not_wanted_are_dropped() -> None:
+    rows: list[Row] = [("Why?", "2"), ("Why?", "0"), ("", "2"), ("Who?", None), ("Who?", "one")]
+    found = judged(rows, LABELS, unmapped="drop")["reason"].to_list()
+    # Nor do they conflict with those that are.
+    assert found == [Reason.UNMAPPED_LABEL, None, Reason.BLANK_TEXT, Reason.MISSING_LABEL, None]
+
+
+def test_of_several_labels_those_that_are_not_wanted_are_left_out() -> None:
+    rows: list[Row] = [("Why?", "0,2"), ("Why?", "0"), ("Who?", "2"), ("How?", '["0", null]'), ("When?", "['0', '2']")]
+    found = judged(rows, LABELS, separator=",", unmapped="drop")
+    unknown = Reason.UNKNOWN_LABEL
+    assert found["reason"].to_list() == [None, Reason.DUPLICATE, None, unknown, unknown]
+    assert found["classes"].to_list() == [["sincere"], ["sincere"], [], None, None]
+
+
 def test_keys_belong_to_the_normalised_text() -> None:
-    keys = judge(raw_table([("Why?", "0"), ("  Ｗhy?\u200b", "0"), ("Who?", "0"), (None, "0")]), LABELS, 100)["key"]
+    keys = judged([("Why?", "0"), ("  Ｗhy?\u200b", "0"), ("Who?", "0"), (None, "0")], LABELS)["key"]
     assert keys[0] == keys[1] != keys[2]
     assert keys[0].hex() == "18e243fa4f6335fa85944ae20e5a879b"
     assert keys[3] is None

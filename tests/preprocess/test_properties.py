@@ -25,9 +25,13 @@ SETTINGS = settings(
 
 
 @SETTINGS
-@given(dirty=st.lists(st.tuples(texts, labels), max_size=30), mapped=st.sampled_from([True, True, True, False]))
-def test_one_source(run: Run, dirty: list[Row], mapped: bool) -> None:
-    check(run, [*dirty, *sound_rows()], mapped, "")
+@given(
+    dirty=st.lists(st.tuples(texts, labels), max_size=30),
+    mapped=st.sampled_from([True, True, True, False]),
+    drop=st.booleans(),
+)
+def test_one_source(run: Run, dirty: list[Row], mapped: bool, drop: bool) -> None:
+    check(run, [*dirty, *sound_rows()], mapped, "", drop=drop and mapped)
 
 
 @SETTINGS
@@ -38,11 +42,12 @@ def test_given_splits(run: Run, dirty: list[Row], mapped: bool) -> None:
     check(run, [*dirty, *sound], mapped, "train validation test")
 
 
-def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
+def check(run: Run, rows: list[Row], mapped: bool, given: str, *, drop: bool = False) -> None:
+    unmapped = "drop" if drop else "quarantine"
     labels = {"0": "no", "1": "yes"} if mapped else None
     outcome, refusal = None, ""
     try:
-        outcome = run(rows, labels=labels, given=given, max_quarantine=1, max_characters=50)
+        outcome = run(rows, labels=labels, given=given, unmapped=unmapped, max_quarantine=1, max_characters=50)
     except InvalidData as error:
         refusal = str(error)
     if outcome is None:
@@ -51,7 +56,8 @@ def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
         assert "Each split needs rows of each class" in refusal
         return
     facts, away, kept = outcome.facts, outcome.away, outcome.kept
-    assert away.rows_in == len(rows) == away.rows_out + away.quarantined + away.duplicates
+    assert away.rows_in == len(rows) == away.rows_out + away.quarantined + away.duplicates + away.dropped
+    assert away.dropped == 0 or drop
     assert away.rows_out == kept.height == facts.train + facts.validation + facts.test
     assert outcome.turned_away.height == away.quarantined + away.duplicates
     assert sum(away.reasons.values()) == away.quarantined
@@ -66,7 +72,8 @@ def check(run: Run, rows: list[Row], mapped: bool, given: str) -> None:
         came = {(normalise(row[0]), row[-1]) for row in rows if row[0]}
         assert set(kept.select("text", "split").iter_rows()) <= came
     # Nothing that came is forgotten: a kept text is kept once, and every other text has a row that was turned away.
-    lost = {normalise(row[0]) for row in rows if row[0]} - set(kept["text"])
+    wanted = [row[0] for row in rows if not drop or (row[1] or "").strip() in ("", "0", "1")]
+    lost = {normalise(text) for text in wanted if text} - set(kept["text"])
     assert lost <= {normalise(text) for text in outcome.turned_away["text"] if text}
     report = outcome.report
     assert len(report["quarantined"]["listed"]) == away.quarantined

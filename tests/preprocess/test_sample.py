@@ -83,7 +83,7 @@ def test_the_report_names_each_dirty_row(raw: pl.DataFrame, outcome: Outcome) ->
 
 def test_rows_are_turned_away_for_what_is_wrong_with_them(raw: pl.DataFrame, outcome: Outcome) -> None:
     texts = Counter(normalise(text) for text in raw["text"].drop_nulls() if "\ufffd" not in text)
-    for _, _, reason, text, label in outcome.turned_away.iter_rows():
+    for reason, text, label in outcome.turned_away.select("reason", "text", "label").iter_rows():
         match reason:
             case "undecodable_bytes":
                 assert "\ufffd" in text

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
 from schemas.rows import Reason
-from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import split_labels
-from tests.preprocess.conftest import Row, Run, raw_table
+from tests.preprocess.conftest import Row, Run, judged
 
 LABELS = {"w": "weather", "f": "food", "m": "music", "song": "music"}
 
@@ -91,9 +90,9 @@ def test_any_value_has_distinct_labels_that_can_be_stored(value: str, separator:
     ],
 )
 def test_a_row_by_itself(label: str | None, reason: Reason | None, classes: list[str] | None) -> None:
-    judged = judge(raw_table([("Why?", label)]), LABELS, 100, ",")
-    assert judged["reason"].to_list() == [reason]
-    assert judged["classes"].to_list() == [classes]
+    found = judged([("Why?", label)], LABELS, ",")
+    assert found["reason"].to_list() == [reason]
+    assert found["classes"].to_list() == [classes]
 
 
 def test_copies_conflict_where_their_sets_differ() -> None:
@@ -110,7 +109,7 @@ def test_copies_conflict_where_their_sets_differ() -> None:
         ("Where?", "song,m"),
     ]
     conflict, duplicate = Reason.CONFLICTING_LABELS, Reason.DUPLICATE
-    found = judge(raw_table(rows), LABELS, 100, ",")["reason"].to_list()
+    found = judged(rows, LABELS, ",")["reason"].to_list()
     assert found == [None, duplicate, conflict, conflict, None, duplicate, conflict, conflict, None, duplicate]
 
 

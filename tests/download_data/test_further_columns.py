@@ -1,0 +1,92 @@
+"""Columns beside text and label: what tells rows apart, keeps them together, or makes them a slice."""
+
+import csv
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from hubtune.errors import InvalidData
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import Recipe
+from tasks.download_data.read import check_source, read
+
+NAMES = ["number", "text", "label", "by", "row"]
+ROWS: list[list[Any]] = [[7, "How tall is it?", 0, "ann", "a"], [8, "Who cares?", 1, None, None]]
+FURTHER = {"id": "number", "group": "by", "slices": ["row", "by"]}
+
+
+def write(folder: Path, kind: str) -> dict[str, Any]:
+    """Write the rows as a file or database of that kind; what names them in a recipe."""
+    path = folder / f"rows.{kind}"
+    table = pl.DataFrame(ROWS, schema=NAMES, orient="row")
+    match kind:
+        case "csv":
+            with path.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([NAMES, *ROWS])
+        case "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_dicts()), encoding="utf-8")
+        case "parquet":
+            table.write_parquet(path)
+        case "db":
+            connection = sqlite3.connect(path)
+            connection.execute('CREATE TABLE t (number INTEGER, text TEXT, label INTEGER, by TEXT, "row" TEXT)')
+            connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", ROWS)
+            connection.commit()
+            connection.close()
+            return {"source": f"sqlite:///{path}", "query": "SELECT * FROM t"}
+    return {"source": str(path)}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "db"])
+def test_they_come_as_strings_under_names_of_their_own(tmp_path: Path, kind: str) -> None:
+    read(DataRecipe.model_validate(write(tmp_path, kind) | FURTHER), tmp_path / "raw", print)
+    table = pl.read_parquet(tmp_path / "raw" / "rows" / "*.parquet").drop("row", "source", "split")
+    assert table.columns == ["text", "label", "id", "group", "slice.row", "slice.by"]
+    assert sorted(table.rows()) == [
+        ("How tall is it?", "0", "7", "ann", "a", "ann"),
+        ("Who cares?", "1", "8", None, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("id", "numbre", "Did you mean 'number'? Set data.id"),
+        ("group", "bye", "Did you mean 'by'? Set data.group"),
+        ("slices", ["row", "lable"], "Did you mean 'label'? Set data.slices"),
+    ],
+)
+def test_a_column_that_is_not_there(tmp_path: Path, field: str, value: Any, remedy: str) -> None:
+    recipe = DataRecipe.model_validate(write(tmp_path, "csv") | {field: value})
+    with pytest.raises(InvalidData, match="There is no column") as caught:
+        check_source(recipe)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"id": "text"}, "the text column is named again"),
+        ({"slices": ["region", "label"]}, "the label column is named again"),
+        ({"slices": ["region", "region"]}, "names a column twice"),
+        ({"source": None, "train": "a.csv", "validation": "b.csv", "test": "c.csv", "group": "by"}, "no meaning"),
+    ],
+)
+def test_impossible_combinations(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataRecipe.model_validate({"source": "a.csv"} | fields)
+
+
+def test_groups_and_exact_shares_exclude_each_other() -> None:
+    sections = {"name": "a", "data": {"source": "a.csv", "group": "by"}, "preprocess": {"exact_shares": True}}
+    with pytest.raises(ValueError, match="groups cannot be cut"):
+        Recipe.model_validate(sections)
+
+
+def test_columns_without_a_header_have_numbers() -> None:
+    recipe = DataRecipe.model_validate({"source": "a.csv", "header": False, "id": 3, "slices": [4]})
+    assert (recipe.id, recipe.slices) == ("3", ["4"])

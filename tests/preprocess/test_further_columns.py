@@ -1,0 +1,60 @@
+"""What is carried along beside text and label, and groups that stay in one split."""
+
+import polars as pl
+import pytest
+
+from tests.preprocess.conftest import Run, raw_table, sound_rows
+
+
+def table(count: int = 200) -> pl.DataFrame:
+    rows = raw_table([*sound_rows(count), ("", "0"), ("Is 3 a good number?", "1")])
+    numbers = pl.int_range(pl.len())
+    return rows.with_columns(
+        numbers.cast(pl.String).alias("id"),
+        pl.when(numbers % 7 > 0).then(pl.format("author {}", numbers % 7)).alias("group"),
+        pl.when(numbers % 2 == 0).then(pl.lit("en")).alias("slice.text"),
+    )
+
+
+def test_ids_and_slices_reach_rows_and_quarantine(run: Run) -> None:
+    outcome = run(table().drop("group"))
+    assert outcome.split("train").columns == ["key", "id", "slice.text", "text", "label"]
+    kept = {text: (name, part) for text, name, part in outcome.kept.select("text", "id", "slice.text").iter_rows()}
+    # Of two copies the first is kept, with what it came with.
+    assert kept["Is 3 a good number?"] == ("3", None)
+    assert kept["Is 4 a good number?"] == ("4", "en")
+    away = outcome.turned_away.select("reason", "id", "slice.text").rows()
+    assert away == [("blank_text", "200", "en"), ("duplicate", "201", None)]
+
+
+def test_rows_of_a_group_stay_together(run: Run) -> None:
+    rows = table(2000).with_columns(
+        pl.when(pl.col("group").is_not_null()).then(pl.format("{}{}", "group", pl.col("row") % 40))
+    )
+    kept = run(rows, validation_fraction=0.2, test_fraction=0.2).kept
+    groups = rows.select("id", "group").join(kept.select("id", "split"), on="id").drop_nulls()
+    assert groups.height > 1000
+    assert (
+        groups.group_by("group").agg(pl.col("split").n_unique())["split"].to_list() == [1] * groups["group"].n_unique()
+    )
+    assert groups["split"].n_unique() == 3
+    # Rows without a group are split by their text, as if there were none.
+    without = rows.filter(pl.col("group").is_null()).select("id")
+    plain = run(rows.drop("group"), validation_fraction=0.2, test_fraction=0.2).kept
+    assert set(without.join(kept, on="id").select("id", "split").iter_rows()) == set(
+        without.join(plain, on="id").select("id", "split").iter_rows()
+    )
+
+
+def test_a_group_that_grows_moves_nothing(run: Run) -> None:
+    few, many = table(150), table(300)
+    before, after = (run(rows, validation_fraction=0.3, test_fraction=0.3).kept for rows in (few, many))
+    was, now = (dict(kept.select("text", "split").iter_rows()) for kept in (before, after))
+    assert was.items() <= now.items()
+
+
+@pytest.mark.parametrize("column", ["id", "slice.text"])
+def test_equal_rows_give_equal_files(run: Run, column: str) -> None:
+    rows = table().drop("group")
+    assert run(rows).contents() == run(rows).contents()
+    assert run(rows).contents() != run(rows.with_columns(pl.lit("other").alias(column))).contents()
