@@ -23,13 +23,13 @@ KEY_DIGITS = 32
 class Reason(StrEnum):
     """Why a row is not among the clean ones. A row has one reason: the first that applies, in this order."""
 
+    UNMAPPED_LABEL = "unmapped_label"
     UNDECODABLE_BYTES = "undecodable_bytes"
     NULL_TEXT = "null_text"
     BLANK_TEXT = "blank_text"
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
     UNKNOWN_LABEL = "unknown_label"
-    UNMAPPED_LABEL = "unmapped_label"
     MISSING_LABEL = "missing_label"
     BROKEN_CONTRACT = "broken_contract"
     CONFLICTING_LABELS = "conflicting_labels"
@@ -51,13 +51,13 @@ QUARANTINE_REASONS = tuple(reason for reason in Reason if reason not in (Reason.
 label that the recipe leaves out: its row is dropped as not wanted."""
 
 _SENTENCES = {
+    Reason.UNMAPPED_LABEL: "The label is not one of those that data.labels maps to a class; data.unmapped drops it.",
     Reason.UNDECODABLE_BYTES: "The text or label holds bytes that are not UTF-8, here or in an earlier program.",
     Reason.NULL_TEXT: "There is no text at all.",
     Reason.BLANK_TEXT: "Nothing is left of the text but spaces and invisible characters.",
     Reason.TOO_SHORT: "The text has fewer characters than preprocess.min_characters.",
     Reason.TOO_LONG: "The text has more characters than preprocess.max_characters.",
     Reason.UNKNOWN_LABEL: "The label is not one of those that data.labels maps to a class.",
-    Reason.UNMAPPED_LABEL: "The label is not one of those that data.labels maps to a class; data.unmapped drops it.",
     Reason.MISSING_LABEL: "There is no label.",
     Reason.BROKEN_CONTRACT: "The row breaks the contract that preprocess.contract names.",
     Reason.CONFLICTING_LABELS: "The same text, once normalised, occurs with different classes; no copy is kept.",

@@ -35,12 +35,10 @@ class Contract:
     def __init__(self, name: str) -> None:
         module_name, _, attribute = name.partition(":")
         module = _module(module_name)
-        found = getattr(module, attribute, None)
-        if inspect.isclass(found) and issubclass(found, pa.DataFrameModel):
-            found = found.to_schema()
+        found = _schema(module, attribute)
         if not isinstance(found, pa.DataFrameSchema):
             raise InvalidRecipe(
-                f"{name!r} is no contract: {_instead(module, attribute, found)}.",
+                f"{name!r} is no contract: {_instead(module, attribute, found)}",
                 where=_WHERE,
                 remedy="Name a subclass of pandera.polars.DataFrameModel, or a pandera.polars.DataFrameSchema.",
             )
@@ -116,12 +114,26 @@ def _module(name: str) -> ModuleType:
             sys.path.remove(here)
 
 
+def _schema(module: ModuleType, attribute: str) -> object:
+    found = getattr(module, attribute, None)
+    if not (inspect.isclass(found) and issubclass(found, pa.DataFrameModel)):
+        return found
+    try:
+        return found.to_schema()
+    except Exception as error:
+        raise InvalidRecipe(
+            f"The model {attribute!r} is no contract: {type(error).__name__}: {error}",
+            where=_WHERE,
+            remedy=f"Correct it in {module.__file__}.",
+        ) from error
+
+
 def _instead(module: ModuleType, attribute: str, found: object) -> str:
     if found is not None:
-        return f"it is a {type(found).__module__}.{type(found).__qualname__}"
+        return f"it is a {type(found).__module__}.{type(found).__qualname__}."
     names = [each for each in vars(module) if not each.startswith("_")]
     near = difflib.get_close_matches(attribute, names, n=1)
-    return f"{module.__name__} has no {attribute!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{module.__name__} has no {attribute!r}{f'; did you mean {near[0]!r}?' if near else '.'}"
 
 
 def _check(failure: dict[str, Any]) -> str:

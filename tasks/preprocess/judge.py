@@ -62,10 +62,15 @@ def _normalised(table: pl.DataFrame) -> pl.Series:
 def _own_reason(recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
     # In the order of the enumeration: the first that applies is the row's reason.
     characters = pl.col("clean").str.len_chars()
-    # Of several labels those that are not wanted are left out: what has no class then is no label at all.
-    without_class = data.unmapped == "drop" and data.label_separator is None
+    unknown = pl.col("stripped").is_not_null() & pl.col("classes").is_null()
+    # What is wrong with rows that are not wanted is of no interest. (Of several labels those that are not wanted have
+    # been left out: what has no class then is no label at all.)
+    dropped = pl.lit(data.unmapped == "drop" and data.label_separator is None)
+    not_wanted = dropped & unknown & pl.col("stripped").str.contains(REPLACEMENT_CHARACTER, literal=True).not_()
     return (
-        pl.when("undecodable")
+        pl.when(not_wanted)
+        .then(pl.lit(Reason.UNMAPPED_LABEL.value))
+        .when("undecodable")
         .then(pl.lit(Reason.UNDECODABLE_BYTES.value))
         .when(pl.col("text").is_null())
         .then(pl.lit(Reason.NULL_TEXT.value))
@@ -75,8 +80,8 @@ def _own_reason(recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
         .then(pl.lit(Reason.TOO_SHORT.value))
         .when(characters > recipe.max_characters)
         .then(pl.lit(Reason.TOO_LONG.value))
-        .when(pl.col("stripped").is_not_null() & pl.col("classes").is_null())
-        .then(pl.lit(Reason.UNMAPPED_LABEL.value if without_class else Reason.UNKNOWN_LABEL.value))
+        .when(unknown)
+        .then(pl.lit(Reason.UNKNOWN_LABEL.value))
         .when(pl.col("stripped").is_null())
         .then(pl.lit(Reason.MISSING_LABEL.value))
     )

@@ -109,6 +109,7 @@ def test_no_row_is_left_for_it(write: Write) -> None:
         (QUESTIONS, "Question", "did you mean 'Questions'"),
         ("C = 3", "C", "it is a builtins.int"),
         ("C = pa.Column(str)", "C", "it is a pandera"),
+        (QUESTIONS.replace("    text:", "    body:"), "Questions", "non-existing field 'text'"),
     ],
 )
 def test_what_is_no_contract_is_told(write: Write, content: str, name: str, told: str) -> None:

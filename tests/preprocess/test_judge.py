@@ -99,10 +99,11 @@ def test_short_texts() -> None:
 
 
 def test_labels_that_are_not_wanted_are_dropped() -> None:
-    rows: list[Row] = [("Why?", "2"), ("Why?", "0"), ("", "2"), ("Who?", None), ("Who?", "one")]
+    rows: list[Row] = [("Why?", "2"), ("Why?", "0"), ("", "2"), ("Who?", None), ("Who?", "one"), ("How?", "\ufffd")]
     found = judged(rows, LABELS, unmapped="drop")["reason"].to_list()
-    # Nor do they conflict with those that are.
-    assert found == [Reason.UNMAPPED_LABEL, None, Reason.BLANK_TEXT, Reason.MISSING_LABEL, None]
+    # Nor do they conflict with those that are, or count as bad. What cannot be read may have been wanted.
+    unmapped, missing, undecodable = Reason.UNMAPPED_LABEL, Reason.MISSING_LABEL, Reason.UNDECODABLE_BYTES
+    assert found == [unmapped, None, unmapped, missing, None, undecodable]
 
 
 def test_of_several_labels_those_that_are_not_wanted_are_left_out() -> None:
