@@ -4,7 +4,8 @@
                      ├──> tokenise ──> embed ──> train ──> evaluate ──> publish
     download data ──> preprocess ──┘
 
-Every arrow is an artifact in the store; what the store holds already is not made again.
+Every arrow is an artifact in the store; what the store holds already is not made again. New rows of a model that is
+published already are compared with those that its latest version was trained on, before anything is trained.
 """
 
 from prefect import flow
@@ -21,6 +22,7 @@ from schemas.recipe import Block, Recipe
 from schemas.report import RunReport
 from tasks.download_data.task import download_data
 from tasks.download_model.task import download_model
+from tasks.drift.task import compare_with_published, published_rows
 from tasks.evaluate.task import evaluate_classifier
 from tasks.preprocess.task import preprocess_rows
 from tasks.publish.task import publish_model
@@ -61,6 +63,12 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, "preprocess" in refresh)
     rows = made["preprocess"] = clean["rows"]
     made["quarantine"] = clean["quarantine"]
+    reference = published_rows(str(recipe.name))
+    if reference is not None and reference.digest != rows.digest:  # equal rows cannot have drifted
+        compared = timeline.run(
+            compare_with_published, rows, reference, recipe.drift, str(recipe.name), "preprocess" in refresh
+        )
+        made["drift"] = compared["drift"]
 
     again = "retrain" in refresh
     tokens: Artifact | None = None

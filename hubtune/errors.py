@@ -80,6 +80,10 @@ class QuarantineLimitExceeded(InvalidData):
     """More rows went to quarantine than the recipe allows; the message holds the table of reasons."""
 
 
+class DriftLimitExceeded(InvalidData):
+    """The rows are further from those of the published version than the recipe allows; the message says how far."""
+
+
 class TrainingFailed(HubtuneError):
     """Training could not produce a usable model, for instance because the loss is not a number."""
 

@@ -84,6 +84,20 @@ class QuarantineFacts(_Facts):
     reasons: dict[str, int]
 
 
+class DriftFacts(_Facts):
+    """How far the training rows are from those that the latest published version was trained on (kind `drift`).
+
+    Files: `drift.json` (the figures, what moved them most, the shares of all classes and lengths), `report.md` (with
+    plots inside). `reference` is the digest of the `rows` artifact that this run's rows were compared with.
+    """
+
+    reference: str
+    labels: float
+    length: float
+    vocabulary: float
+    words: float
+
+
 class TokensFacts(_Facts):
     """Token ids of every text (kind `tokens`).
 

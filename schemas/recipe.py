@@ -101,6 +101,46 @@ class PreprocessRecipe(Section):
         return self
 
 
+# Above 0.25 a population stability index says that a population has shifted, between 0.1 and 0.25 that it may be worth
+# a look (Siddiqi, Credit Risk Scorecards, 2006).
+_SHIFTED = 0.25
+
+
+class DriftRecipe(Section):
+    """How far the rows may be from those of the latest published version: in labels, length, vocabulary and words."""
+
+    warn: float | None = Field(
+        _SHIFTED,
+        title="Warning limit",
+        ge=0,
+        allow_inf_nan=False,
+        description="Figures above it are named in a warning; empty: never. With a lower `fail`, that one.",
+    )
+    fail: float | None = Field(
+        None,
+        title="Failure limit",
+        ge=0,
+        allow_inf_nan=False,
+        description="The run fails before it trains when a figure is above it; empty: never.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_above_fail(cls, values: Any) -> Any:
+        # Who gives `fail` alone need not know what `warn` is by default.
+        if isinstance(values, dict) and "warn" not in values:
+            fail = values.get("fail")
+            if isinstance(fail, int | float) and fail < _SHIFTED:
+                return values | {"warn": fail}
+        return values
+
+    @model_validator(mode="after")
+    def _warns_before_it_fails(self) -> Self:
+        if self.warn is not None and self.fail is not None and self.fail < self.warn:
+            raise ValueError("fail must not be smaller than warn")
+        return self
+
+
 def _text_of_number(value: Any) -> Any:
     # YAML reads `1` as a number: class names are text.
     return str(value) if type(value) is int else value
@@ -144,6 +184,7 @@ class Recipe(Section):
     model: ModelRecipe = Field(default_factory=ModelRecipe, title="Model")
     data: DataRecipe = Field(default_factory=lambda: DataRecipe.model_validate({}), title="Data")
     preprocess: PreprocessRecipe = Field(default_factory=PreprocessRecipe, title="Preprocess")
+    drift: DriftRecipe = Field(default_factory=DriftRecipe, title="Drift")
     train: TrainRecipe = Field(default_factory=lambda: TrainRecipe.model_validate({}), title="Train")
     evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe, title="Evaluate")
 

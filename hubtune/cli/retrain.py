@@ -155,6 +155,8 @@ def _print_places(report: "RunReport", console: Console) -> None:
         "how good it is": f"{report.artifacts['evaluation']}/report.html",
         "as Markdown": f"{report.artifacts['evaluation']}/report.md",
     }
+    if "drift" in report.artifacts:
+        reported["drift report"] = f"{report.artifacts['drift']}/report.md"
     for name, uri in (published | reported | report.artifacts).items():
         console.print(f"  {name:<16}{uri}", markup=False, highlight=False, soft_wrap=True)
 

@@ -156,6 +156,27 @@ class PublishedModel:
         """
         return VersionRecord(**self._manifest(version).model_dump(exclude={"files"}))
 
+    def ancestor(self, version: int, kind: str) -> Artifact | None:
+        """The nearest artifact of a kind that a version was made from.
+
+        Args:
+            version: its number.
+            kind: the artifact's kind, e.g. "rows".
+
+        Returns:
+            The artifact; None if the lineage names none of this kind, if the nearest one is not whole in the store any
+            more, or if the version's manifest is damaged (its next publication mends that).
+
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        try:
+            lineage = self.record(version).lineage
+        except CorruptArtifact:
+            return None
+        digests = [address.partition("/")[2] for address in lineage if address.partition("/")[0] == kind]
+        return self.store.find(kind, digests[0]) if digests else None
+
     def checkout(self, version: int, only: Callable[[str], bool] | None = None) -> Path:
         """Give a local folder with a version's files, each verified by size and sha256.
 

@@ -170,6 +170,18 @@ class Store:
         """
         return self._known(artifact.kind, artifact.digest) is not None
 
+    def find(self, kind: str, digest: str) -> Artifact | None:
+        """Look up an artifact by its address.
+
+        Args:
+            kind: its kind.
+            digest: its digest.
+
+        Returns:
+            The artifact with its facts; None if it is not whole in the store (see `is_whole`).
+        """
+        return self._known(kind, digest)
+
     def manifest(self, artifact: Artifact) -> Manifest:
         """Read what an artifact consists of and where it came from.
 

@@ -158,3 +158,19 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
 def test_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(InvalidRecipe, match=r"nowhere\.yaml"):
         load_recipe(Path("nowhere.yaml"), [])
+
+
+def test_limits_of_drift() -> None:
+    assert (load_recipe(None, []).drift.warn, load_recipe(None, []).drift.fail) == (0.25, None)
+    both = load_recipe(None, ["drift.warn=0.3", "drift.fail=0.4"]).drift
+    assert (both.warn, both.fail) == (0.3, 0.4)
+    # Who gives the one alone need not know the other's default.
+    low = load_recipe(None, ["drift.fail=0.0001"])
+    assert (low.drift.warn, low.drift.fail) == (0.0001, 0.0001)
+    assert Recipe.model_validate(low.model_dump()) == low
+    assert load_recipe(None, ["drift.warn=null", "drift.fail=0.1"]).drift.warn is None
+    assert load_recipe(None, ["drift.fail=0.9"]).drift.warn == 0.25
+    with pytest.raises(InvalidRecipe, match="fail must not be smaller than warn"):
+        load_recipe(None, ["drift.warn=0.3", "drift.fail=0.2"])
+    with pytest.raises(InvalidRecipe, match=r"drift\.warn"):
+        load_recipe(None, ["drift.warn=-0.1"])

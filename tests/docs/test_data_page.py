@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from schemas.data_recipe import DataRecipe
-from schemas.recipe import PreprocessRecipe
+from schemas.recipe import DriftRecipe, PreprocessRecipe
 from tasks.download_data.source_file import kind_of
 from tasks.preprocess.contract import Contract
 from tests.preprocess.conftest import judged
@@ -22,6 +22,7 @@ def test_each_recipe_is_valid(snippet: str) -> None:
     sections = yaml.safe_load(snippet)
     DataRecipe.model_validate(sections["data"])
     PreprocessRecipe.model_validate(sections.get("preprocess", {}))
+    DriftRecipe.model_validate(sections.get("drift", {}))
 
 
 def test_the_contract_does_what_its_checks_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,5 +44,5 @@ def test_each_handle_is_one(handle: str) -> None:
 
 
 def test_there_is_something_to_test() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
     assert len(HANDLES) > 8

@@ -52,6 +52,26 @@ def test_record_and_lineage(place: Place) -> None:
     assert record.lineage == [f"model/{pretrained.digest}", f"rows/{rows.digest}", f"raw/{raw.digest}"]
 
 
+def test_ancestors_are_found_while_they_are_whole(place: Place) -> None:
+    store = place.open()
+    old = put(store, {"r": b"old"}, kind="rows")
+    new = put(store, {"r": b"new"}, kind="rows", inputs=(old,))
+    model = PublishedModel(store, "questions")
+    version = model.publish(release_of(place, "x", inputs=(new,)))
+    assert model.ancestor(version, "rows") == new  # the nearest one
+    assert model.ancestor(version, "raw") is None
+    with pytest.raises(ModelNotFound, match="has no version 7"):
+        model.ancestor(7, "rows")
+
+    place.overwrite(f"artifacts/rows/{new.digest}/r", b"other")
+    assert model.ancestor(version, "rows") is None
+    store.discard(new)
+    assert model.ancestor(version, "rows") is None
+    assert put(store, {"r": b"new"}, kind="rows") == model.ancestor(version, "rows")
+    place.overwrite(f"models/questions/{version}/manifest.json", b"other")
+    assert model.ancestor(version, "rows") is None
+
+
 def test_checkout_verifies_the_files_that_are_asked_for(place: Place) -> None:
     store = place.open()
     model = PublishedModel(store, "questions")

@@ -1,0 +1,125 @@
+"""Part of block 3, a task of its own: rows + the published version's rows -> a `drift` artifact, and a verdict."""
+
+import httpx
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+
+from hubtune.errors import DriftLimitExceeded
+from hubtune.storage import PublishedModel, Store
+from hubtune.storage.artifact import Artifact, Producer
+from schemas.handoff import DriftFacts
+from schemas.recipe import DriftRecipe
+from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
+
+VERSION = 1
+
+
+def published_rows(name: str) -> Artifact | None:
+    """The rows that the latest version of a model was trained on, as far as they can still be compared with.
+
+    Args:
+        name: the model's name.
+
+    Returns:
+        A `rows` artifact; None if no version is published, or its rows are not whole in the store.
+    """
+    model = PublishedModel(Store.open(), name)
+    versions = model.versions()
+    if not versions:
+        return None
+    rows = model.ancestor(versions[-1], "rows")
+    if rows is None:
+        get_run_logger().warning(
+            "the rows that version %s of %s was trained on are not in the store any more: "
+            "this run's rows are compared with nothing",
+            versions[-1],
+            name,
+        )
+    return rows
+
+
+@task(name="Compare with published data", timeout_seconds=3600, **RETRY)
+def compare_with_published(
+    rows: Artifact, reference: Artifact, recipe: DriftRecipe, name: str, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Compare the training rows with those of the published version, and judge how far they are from each other.
+
+    Args:
+        rows: clean rows of this run.
+        reference: clean rows that the latest published version was trained on.
+        recipe: the limits; they decide the verdict, and the artifact does not depend on them.
+        name: the model's name; the report is shown under it, and depends on it in nothing else.
+        refresh: do it even if the result is in the store.
+
+    Returns:
+        `drift`: the figures and the report.
+
+    Raises:
+        DriftLimitExceeded: a figure is above `recipe.fail`.
+    """
+    store = Store.open()
+
+    def work(producer: Producer) -> Outputs:
+        from tasks.drift.report import write_drift
+
+        before, now = store.checkout(reference), store.checkout(rows)
+        with store.scratch() as folder:
+            say()("Comparing with the rows that the latest published version was trained on")
+            facts = write_drift(before, now, reference.digest, folder)
+            return {"drift": store.put("drift", folder, producer=producer, inputs=inputs, facts=facts)}
+
+    inputs = [rows, reference]
+    result = run_once(store, "drift", VERSION, {}, inputs, work, refresh=refresh)
+    drift = outputs_of(result)["drift"]
+    # A run that fails over this is looked at: the page is shown whether the figures were known or not.
+    _show(store, drift, name)
+    judge(drift, recipe, f"{rows.uri}, compared with {reference.uri}")
+    return result
+
+
+def judge(drift: Artifact, recipe: DriftRecipe, where: str) -> None:
+    """Fail or warn where figures are above their limits.
+
+    Args:
+        drift: a `drift` artifact.
+        recipe: the limits.
+        where: which rows were compared, for the message.
+
+    Raises:
+        DriftLimitExceeded: a figure is above `recipe.fail`.
+    """
+    facts = DriftFacts.model_validate(drift.facts)
+    report = f"{drift.uri}/report.md"
+    if too_far := _above(facts, recipe.fail):
+        raise DriftLimitExceeded(
+            f"the data is too far from what the published version was trained on: {too_far} (the limit is "
+            f"{recipe.fail:g})",
+            where=where,
+            remedy=f"see {report}; mend the data, or raise drift.fail if the change is meant",
+        )
+    if far := _above(facts, recipe.warn):
+        get_run_logger().warning(
+            "the data is far from what the published version was trained on: %s (drift.warn is %g); see %s",
+            far,
+            recipe.warn,
+            report,
+        )
+
+
+def _above(facts: DriftFacts, limit: float | None) -> str:
+    """The figures above a limit, in words; empty if there are none."""
+    if limit is None:
+        return ""
+    figures = facts.model_dump(exclude={"reference"})
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value > limit)
+
+
+def _show(store: Store, drift: Artifact, name: str) -> None:
+    report = (store.checkout(drift) / "report.md").read_text(encoding="utf-8")
+    try:
+        create_markdown_artifact(report, key=f"drift-{name}", description=f"How far the data of {name} has moved")
+    except (httpx.HTTPError, OSError) as error:
+        # The page is a convenience; the report is in the store either way.
+        get_run_logger().warning("the report is not shown on the run's page: %s", error)

@@ -1,0 +1,75 @@
+"""The verdict on a comparison, and which rows are compared with."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubtune.errors import DriftLimitExceeded
+from hubtune.storage import Artifact, PublishedModel, Store
+from schemas.recipe import DriftRecipe
+from tasks.drift import task
+from tests.storage.content import put
+
+DRIFT = Artifact(
+    kind="drift",
+    digest="1" * 64,
+    uri="store/artifacts/drift/1",
+    facts={"reference": "0" * 64, "labels": 0.3, "length": 0.1, "vocabulary": 0.25, "words": 0.0},
+)
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    monkeypatch.setattr(task, "get_run_logger", lambda: logging.getLogger("test"))
+    with caplog.at_level("WARNING"):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("limits", "warning"),
+    [
+        ({}, "labels 0.3 (drift.warn is 0.25)"),
+        ({"warn": 0.1, "fail": 0.5}, "labels 0.3, vocabulary 0.25 (drift.warn is 0.1)"),
+        ({"warn": 0.3}, ""),
+        ({"warn": None}, ""),
+        ({"warn": None, "fail": 0.3}, ""),
+    ],
+)
+def test_figures_above_the_limit_are_named_in_a_warning(
+    limits: dict[str, Any], warning: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task.judge(DRIFT, DriftRecipe(**limits), "rows")
+    assert bool(caplog.messages) == bool(warning)
+    if warning:
+        assert warning in caplog.messages[0]
+        assert "store/artifacts/drift/1/report.md" in caplog.messages[0]
+
+
+def test_figures_above_the_other_limit_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(DriftLimitExceeded) as raised:
+        task.judge(DRIFT, DriftRecipe(fail=0.2), "these rows")
+    assert "labels 0.3, vocabulary 0.25 (the limit is 0.2)" in raised.value.what
+    assert raised.value.where == "these rows"
+    assert "store/artifacts/drift/1/report.md" in raised.value.remedy
+    assert not raised.value.retryable
+    assert not caplog.messages
+
+
+def test_rows_are_those_of_the_latest_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HUBTUNE_STORE", str(tmp_path / "store"))
+    store = Store.open()
+    assert task.published_rows("questions") is None
+    assert not caplog.messages  # a first run
+    for text in (b"old", b"new"):
+        rows = put(store, {"train.parquet": text}, kind="rows")
+        release = put(store, {"saved_model.pb": text}, kind="release", inputs=(rows,))
+        PublishedModel(store, "questions").publish(release)
+    assert task.published_rows("questions") == rows
+    store.discard(rows)
+    assert task.published_rows("questions") is None
+    assert "version 2 of questions" in caplog.messages[0]
