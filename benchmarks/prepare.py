@@ -86,7 +86,7 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     labels = json.loads((data / "labels.json").read_text(encoding="utf-8"))
     recipe = DataRecipe.model_validate({split: str(path) for split, path in files.items()} | {"labels": labels})
     read(recipe, folder / "raw", _say)
-    preprocess(folder / "raw", PreprocessRecipe(), recipe, folder / "rows", folder / "quarantine", _say)
+    preprocess(folder / "raw", PreprocessRecipe(), recipe, None, folder / "rows", folder / "quarantine", _say)
     tokenise(model, folder / "rows", MAX_LENGTH, facts.max_positions, folder / "tokens", _say)
     _write_texts(folder)
     (folder / "ready.json").write_text(json.dumps({"model": str(model), "facts": facts.model_dump()}))

@@ -20,7 +20,7 @@ def main(file: str, folder: Path) -> None:
     read(data, folder / "raw", lambda line: None)
     was_read = time.perf_counter()
     facts, _ = preprocess(
-        folder / "raw", PreprocessRecipe(), data, folder / "rows", folder / "quarantine", lambda line: None
+        folder / "raw", PreprocessRecipe(), data, None, folder / "rows", folder / "quarantine", lambda line: None
     )
     report = {
         "program": "hubtune",

@@ -63,8 +63,8 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, "preprocess" in refresh)
     rows = made["preprocess"] = clean["rows"]
     made["quarantine"] = clean["quarantine"]
-    reference = published_rows(str(recipe.name))
-    if reference is not None and reference.digest != rows.digest:  # equal rows cannot have drifted
+    reference = published_rows(str(recipe.name), rows)
+    if reference is not None:
         compared = timeline.run(
             compare_with_published, rows, reference, recipe.drift, str(recipe.name), "preprocess" in refresh
         )

@@ -86,14 +86,15 @@ class DataRecipe(Section):
     slices: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         title="Slice columns",
-        description="Names of columns such as language or region; evaluation judges each of their values by itself.",
+        description="Names of columns such as language or region; evaluation judges their most frequent values one by "
+        "one.",
     )
     group: str | None = Field(
         None,
         title="Group column",
         min_length=1,
-        description="Name of a column such as author or thread: rows of one group stay in one split. Rows without a "
-        "value are split by their text.",
+        description="Name of a column such as author or thread: rows of one group are put into one split. Rows without "
+        "a value are split by their text. Where splits are given as files, they stay as they are.",
     )
     labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
         None,
@@ -221,6 +222,8 @@ class DataRecipe(Section):
         for name in ("text", "label"):
             if getattr(self, name) in (self.id, self.group, *self.slices):
                 raise ValueError(f"the {name} column is named again as id, group or slice; these are other columns")
+        if "length" in self.slices:
+            raise ValueError("a slice column cannot be called length: evaluation calls the lengths of the texts so")
         if len(set(self.slices)) < len(self.slices):
             raise ValueError("slices names a column twice")
         if self.group is not None and self.validation is not None:

@@ -129,8 +129,11 @@ class DriftRecipe(Section):
     def _never_above_fail(cls, values: Any) -> Any:
         # Who gives `fail` alone need not know what `warn` is by default.
         if isinstance(values, dict) and "warn" not in values:
-            fail = values.get("fail")
-            if isinstance(fail, int | float) and fail < _SHIFTED:
+            try:
+                fail = float(values["fail"])  # YAML reads 1e-4 as text
+            except (KeyError, TypeError, ValueError):
+                return values
+            if fail < _SHIFTED:
                 return values | {"warn": fail}
         return values
 
@@ -227,6 +230,10 @@ class Recipe(Section):
         if self.data.group is not None and self.preprocess.exact_shares:
             raise ValueError(
                 "preprocess.exact_shares and data.group exclude each other: groups cannot be cut to shares"
+            )
+        if self.train.task == "multilabel" and self.preprocess.exact_shares:
+            raise ValueError(
+                "preprocess.exact_shares has no meaning with train.task multilabel: a row has several classes"
             )
         return self
 

@@ -21,7 +21,8 @@ class RunReport(BaseModel):
     `version` and `metrics` are empty when the run failed before there were any. `promoted` says whether the version
     is the one that is loaded when none is asked for. `artifacts` holds the address of each block's result, of the rows
     in quarantine with the report on all rows, of the comparison with the published version's rows (`drift`; absent
-    where there was nothing to compare), and of the evaluation; `error` what stopped a failed run.
+    where nothing was compared, and where the comparison failed the run), and of the evaluation; `error` what stopped a
+    failed run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -36,6 +36,7 @@ class OnnxEngine:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # most of it, where it was imported before
         self._max_length, self._classes = max_length, classes
         self._tokenizer = WordPieceTokenizer.load(folder / "tokenizer")
         options = onnxruntime.SessionOptions()

@@ -156,6 +156,24 @@ class PublishedModel:
         """
         return VersionRecord(**self._manifest(version).model_dump(exclude={"files"}))
 
+    def was_made_from(self, version: int, artifact: Artifact) -> bool:
+        """Whether a version's lineage names an artifact.
+
+        Args:
+            version: its number.
+            artifact: what it may have been made from.
+
+        Returns:
+            Whether it does; False also if the version's manifest is damaged.
+
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        try:
+            return f"{artifact.kind}/{artifact.digest}" in self.record(version).lineage
+        except CorruptArtifact:
+            return False
+
     def ancestor(self, version: int, kind: str) -> Artifact | None:
         """The nearest artifact of a kind that a version was made from.
 

@@ -16,28 +16,32 @@ from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 VERSION = 1
 
 
-def published_rows(name: str) -> Artifact | None:
-    """The rows that the latest version of a model was trained on, as far as they can still be compared with.
+def published_rows(name: str, rows: Artifact) -> Artifact | None:
+    """The rows that the latest version of a model was trained on, if these are others.
 
     Args:
         name: the model's name.
+        rows: those of this run.
 
     Returns:
-        A `rows` artifact; None if no version is published, or its rows are not whole in the store.
+        A `rows` artifact; None if no version is published, if it was trained on these very rows, or if its rows cannot
+        be had any more.
     """
     model = PublishedModel(Store.open(), name)
     versions = model.versions()
     if not versions:
         return None
-    rows = model.ancestor(versions[-1], "rows")
-    if rows is None:
+    if model.was_made_from(versions[-1], rows):
+        return None
+    reference = model.ancestor(versions[-1], "rows")
+    if reference is None:
         get_run_logger().warning(
-            "the rows that version %s of %s was trained on are not in the store any more: "
-            "this run's rows are compared with nothing",
+            "the rows that version %s of %s was trained on cannot be had any more: this run's rows are compared with "
+            "nothing",
             versions[-1],
             name,
         )
-    return rows
+    return reference
 
 
 @task(name="Compare with published data", timeout_seconds=3600, **RETRY)

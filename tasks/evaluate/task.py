@@ -13,7 +13,7 @@ from schemas.recipe import EvaluateRecipe
 from schemas.train_recipe import TrainRecipe
 from tasks.execution import RETRY, Outputs, run_once, say
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="Evaluate classifier", timeout_seconds=3600, **RETRY)

@@ -27,7 +27,13 @@ from tasks.preprocess.split import split_by_hash, split_exactly
 
 
 def preprocess(
-    raw: Path, recipe: PreprocessRecipe, data: DataRecipe, rows: Path, quarantine: Path, say: Say
+    raw: Path,
+    recipe: PreprocessRecipe,
+    data: DataRecipe,
+    contract: Contract | None,
+    rows: Path,
+    quarantine: Path,
+    say: Say,
 ) -> tuple[RowsFacts, QuarantineFacts]:
     """Validate, normalise, relabel, deduplicate and split.
 
@@ -35,6 +41,7 @@ def preprocess(
         raw: folder of a `raw` artifact.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
+        contract: what `recipe.contract` names, loaded.
         rows: empty folder for the `rows` artifact.
         quarantine: empty folder for the `quarantine` artifact.
         say: takes lines of progress.
@@ -46,18 +53,18 @@ def preprocess(
         QuarantineLimitExceeded: a larger share of rows is bad than `recipe.max_quarantine`.
         InvalidData: there are fewer than two classes, a split has no rows of a class, all training rows have one, or
             the rows as a whole break the contract.
-        InvalidRecipe: there is no such contract.
     """
     task: Task = "multiclass" if data.label_separator is None else "multilabel"
     where = _described(data)
     table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
     say(f"Checking {table.height:,} rows")
-    judged = judge(table, recipe, data, Contract(recipe.contract) if recipe.contract else None)
+    judged = judge(table, recipe, data, contract)
     refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
 
     kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
     classes = class_order(kept["classes"].explode().drop_nulls().unique(), data.labels)
-    refuse_missing_classes(kept, classes, where)
+    dropped = int((judged["reason"] == Reason.UNMAPPED_LABEL.value).sum())
+    refuse_missing_classes(kept, classes, where, dropped)
     kept = kept.with_columns(_indices(classes, task).alias("label_index"))
     _check_contract(kept, classes, task, where)
 
@@ -79,7 +86,7 @@ def preprocess(
         rows_out=kept.height,
         quarantined=sum(reasons[reason] for reason in QUARANTINE_REASONS),
         duplicates=reasons[Reason.DUPLICATE],
-        dropped=reasons[Reason.UNMAPPED_LABEL],
+        dropped=dropped,
         reasons={reason.value: reasons[reason] for reason in QUARANTINE_REASONS if reasons[reason]},
     )
     sizes = {split: int((kept["assigned"] == split).sum()) for split in SPLITS}
@@ -106,10 +113,10 @@ def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl
 
 def _assigned(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:
     if recipe.exact_shares:
-        return split_exactly(rows["clean"], rows["classes"], recipe.validation_fraction, test_fraction)
-    kept_together = (
-        rows["clean"] if "group" not in rows.columns else rows.select(pl.coalesce("group", "clean"))["group"]
-    )
+        return split_exactly(rows["clean"], rows["classes"].list.first(), recipe.validation_fraction, test_fraction)
+    # An empty name is none, as with labels.
+    group = pl.col("group").str.strip_chars().replace({"": None}) if "group" in rows.columns else pl.lit(None)
+    kept_together = rows.select(pl.coalesce(group, "clean").alias("kept_together"))["kept_together"]
     return split_by_hash(kept_together, recipe.validation_fraction, test_fraction)
 
 

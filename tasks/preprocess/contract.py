@@ -2,16 +2,16 @@
 
 import difflib
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pandera.errors
 import pandera.polars as pa
 import polars as pl
+from pandera.config import ValidationDepth, config_context
 
 from hubtune.errors import InvalidData, InvalidRecipe
 
@@ -34,7 +34,7 @@ class Contract:
 
     def __init__(self, name: str) -> None:
         module_name, _, attribute = name.partition(":")
-        module = _module(module_name)
+        module, content = _load(module_name)
         found = _schema(module, attribute)
         if not isinstance(found, pa.DataFrameSchema):
             raise InvalidRecipe(
@@ -42,9 +42,13 @@ class Contract:
                 where=_WHERE,
                 remedy="Name a subclass of pandera.polars.DataFrameModel, or a pandera.polars.DataFrameSchema.",
             )
+        if found.drop_invalid_rows or any(column.drop_invalid_rows for column in found.columns.values()):
+            raise InvalidRecipe(
+                f"The contract {name!r} drops invalid rows, so that nobody would hear of them.",
+                where=_WHERE,
+                remedy="Leave drop_invalid_rows out of it: rows that break it go to quarantine.",
+            )
         self.name, self._schema = name, found
-        source = inspect.getsourcefile(module)
-        content = Path(source).read_bytes() if source else repr(found).encode()
         self.digest = hashlib.sha256(content).hexdigest()
         """Of the module's file: with another content, rows are judged again."""
 
@@ -60,8 +64,11 @@ class Contract:
         Raises:
             InvalidData: the rows as a whole break it, or a check failed to run.
         """
+        everything = ValidationDepth.SCHEMA_AND_DATA
         try:
-            self._schema.validate(rows.drop("index"), lazy=True)
+            # Whatever the environment says of pandera's checks: these decide what is trained on.
+            with config_context(validation_enabled=True, validation_depth=everything):
+                self._schema.validate(rows.drop("index"), lazy=True)
         except pandera.errors.SchemaErrors as error:
             return self._failures(rows, error)
         except Exception as error:
@@ -74,44 +81,55 @@ class Contract:
         return pl.DataFrame(schema={"index": rows.schema["index"], "broken": pl.String})
 
     def _failures(self, rows: pl.DataFrame, error: pandera.errors.SchemaErrors) -> pl.DataFrame:
-        for each in error.schema_errors:
+        broken = pl.Series("broken", [None] * rows.height, dtype=pl.String)
+        # The answers, and not pandera's table of failures: it may be cut short, and puts an answer about all rows down
+        # to the first ones.
+        for each in reversed(error.schema_errors):
             answers = each.check_output
-            # pandera would put an answer about all rows down to the first ones.
-            if isinstance(answers, pl.DataFrame) and answers.height != rows.height:
-                name = getattr(each.check, "name", each.check)
-                raise self._broken_as_a_whole(str(name), "its answer is no")
-        failures = error.failure_cases
-        for failure in failures.filter(pl.col("index").is_null()).iter_rows(named=True):
-            raise self._broken_as_a_whole(_check(failure), failure["failure_case"])
-        first_of_each = failures.unique("index", keep="first", maintain_order=True).sort("index")
-        positions = first_of_each["index"].cast(pl.Int64)
-        words = [_check(row) for row in first_of_each.iter_rows(named=True)]
-        return pl.DataFrame({"index": rows["index"].gather(positions), "broken": pl.Series(words, dtype=pl.String)})
+            if not isinstance(answers, pl.DataFrame) or answers.height != rows.height:
+                raise self._broken_as_a_whole(each)
+            wrong = answers.to_series().not_().fill_null(False).arg_true()
+            broken = broken.scatter(wrong, _check(each))
+        return pl.DataFrame([rows["index"], broken]).drop_nulls()
 
-    def _broken_as_a_whole(self, check: str, answer: object) -> InvalidData:
+    def _broken_as_a_whole(self, error: pandera.errors.SchemaError) -> InvalidData:
         return InvalidData(
-            f"The rows as a whole break the contract {self.name!r} ({check}): {answer}.",
+            f"The rows as a whole break the contract {self.name!r} ({_check(error)}): {str(error)[:_SHOWN_CHARACTERS]}",
             where=_WHERE,
             remedy="Repair the data, or correct the contract: its rows have the columns text and label, and a check "
             "that is to send rows to quarantine answers for each row.",
         )
 
 
-def _module(name: str) -> ModuleType:
-    # As `python -m` does: the recipe lies beside the contract as often as not, and commands do not look there.
+def _load(name: str) -> tuple[ModuleType, bytes]:
+    """The module as its file is now, whatever was imported under the name before, and the file's content."""
+    # The recipe lies beside the contract as often as not, and commands do not look there. Last: nothing that happens to
+    # lie there may stand in for a library.
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
         sys.path.append(here)
     try:
-        return importlib.import_module(name)
-    except Exception as error:
-        what = f"The module {name!r} cannot be imported: {type(error).__name__}: {error}."
-        remedy = f"Put {name.replace('.', '/')}.py into {here}, or install it; and see that it imports by itself."
-        raise InvalidRecipe(what, where=_WHERE, remedy=remedy) from error
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        content = Path(spec.origin).read_bytes()
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        # What is hashed is what runs: an import may take what it had before, or a compiled file that is older.
+        exec(compile(content, spec.origin, "exec"), vars(module))  # noqa: S102
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
+        raise InvalidRecipe(
+            f"The module {name!r} cannot be imported: {type(error).__name__}: {error}.",
+            where=_WHERE,
+            remedy=f"Put {name.replace('.', '/')}.py into {here}, or install it; and see that it imports by itself.",
+        ) from error
     finally:
         if added:
             sys.path.remove(here)
+    return module, content
 
 
 def _schema(module: ModuleType, attribute: str) -> object:
@@ -136,6 +154,7 @@ def _instead(module: ModuleType, attribute: str, found: object) -> str:
     return f"{module.__name__} has no {attribute!r}{f'; did you mean {near[0]!r}?' if near else '.'}"
 
 
-def _check(failure: dict[str, Any]) -> str:
-    column = failure["column"]
-    return f"{column}: {failure['check']}" if column else str(failure["check"])
+def _check(error: pandera.errors.SchemaError) -> str:
+    check = error.check
+    words = str(check if isinstance(check, str) else check.error or check.name)
+    return f"{error.schema.name}: {words}" if isinstance(error.schema, pa.Column) else words

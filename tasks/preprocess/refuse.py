@@ -36,23 +36,26 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
         label, text = visible(first["label"], 20), visible(first["text"], 50)
         example = f"{first['source']}, row {first['row']}: label {label}, text {text}"
         lines.append((reason.words, f"{rows.height:,}", f"{rows.height / judged.height:.1%}", example))
-    if bad <= limit * judged.height:
+    # Rows that are not wanted are no part of the whole.
+    wanted = int((judged["reason"] != Reason.UNMAPPED_LABEL.value).fill_null(True).sum())
+    if bad <= limit * wanted:
         return
     raise QuarantineLimitExceeded(
-        f"{bad:,} of {judged.height:,} rows are bad ({bad / judged.height:.2%}), and preprocess.max_quarantine allows "
+        f"{bad:,} of {wanted:,} rows are bad ({bad / wanted:.2%}), and preprocess.max_quarantine allows "
         f"{limit:.2%}:\n{_columns(lines)}",
         where=where,
         remedy=_remedy(judged),
     )
 
 
-def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: str) -> None:
+def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: str, dropped: int = 0) -> None:
     """Refuse fewer than two classes, a split that lacks rows of a class, and a class that every training row has.
 
     Args:
         kept: the rows that are kept, with their `assigned` split.
         classes: class names in order.
         where: the source, for the message.
+        dropped: rows that are not kept since their label is not wanted.
 
     Raises:
         InvalidData: with a table of rows by class and split.
@@ -61,7 +64,7 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
     if len(found) < 2:
         raise InvalidData(
             f"A classifier needs at least two classes; the {kept.height:,} clean rows have "
-            f"{f'one: {visible(found[0], 40)!r}' if found else 'none'}.",
+            f"{f'one: {visible(found[0], 40)!r}' if found else 'none'}{_not_wanted(dropped)}.",
             where=where,
             remedy="Add rows of another class, or correct data.label and data.labels.",
         )
@@ -76,7 +79,7 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
     if len(classes) > _LISTED_CLASSES:
         lines.append((f"and {len(classes) - _LISTED_CLASSES:,} more",))
     raise InvalidData(
-        f"Each split needs rows of each class, and some have none:\n{_columns(lines)}",
+        f"Each split needs rows of each class, and some have none{_not_wanted(dropped)}:\n{_columns(lines)}",
         where=where,
         remedy="Add rows of that class, merge classes in data.labels, raise preprocess.validation_fraction or "
         "preprocess.test_fraction, or give the splits as files (data.train, data.validation, data.test).",
@@ -105,6 +108,10 @@ def _remedy(judged: pl.DataFrame) -> str:
     often = unknown.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(5)["label"]
     values = ", ".join(repr(visible(value, 40)) for value in often)
     return f"Map the labels that are wanted in data.labels (unknown: {values}), repair the rows, or raise the limit."
+
+
+def _not_wanted(dropped: int) -> str:
+    return f" ({dropped:,} rows were dropped, since data.labels does not map their labels)" if dropped else ""
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:

@@ -53,6 +53,7 @@ def write_report(
     report: dict[str, Any] = {
         "rows": _totals(judged, recipe.max_quarantine),
         "sources": _sources(judged),
+        "dropped": _dropped(judged),
         "reasons": _reasons(judged),
         "quarantined": _quarantined(judged),
         "duplicates": _duplicates(judged),
@@ -77,7 +78,7 @@ def _totals(judged: pl.DataFrame, limit: float) -> dict[str, Any]:
         "quarantined": quarantined,
         "duplicates": counts[Reason.DUPLICATE],
         "dropped": counts[Reason.UNMAPPED_LABEL],
-        "quarantined_share": round(quarantined / judged.height, 6),
+        "quarantined_share": round(quarantined / max(1, judged.height - counts[Reason.UNMAPPED_LABEL]), 6),
         "max_quarantine": limit,
     }
 
@@ -96,6 +97,12 @@ def _sources(judged: pl.DataFrame) -> list[dict[str, Any]]:
         )
         .to_dicts()
     )
+
+
+def _dropped(judged: pl.DataFrame) -> list[dict[str, Any]]:
+    labels = judged.filter(pl.col("reason") == Reason.UNMAPPED_LABEL.value)["label"].str.strip_chars()
+    often = labels.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(LISTED_IN_FULL)
+    return [{"label": visible(label), "rows": rows} for label, rows in often.iter_rows()]
 
 
 def _reasons(judged: pl.DataFrame) -> list[dict[str, Any]]:

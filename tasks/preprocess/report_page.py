@@ -21,6 +21,7 @@ def page(report: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             *_summary(report["rows"], report["sources"]),
+            *_dropped(report["dropped"], report["rows"]["dropped"]),
             *_quarantined(report["reasons"], report["quarantined"]),
             *_duplicates(report["duplicates"]),
             *_normalised(report["normalised"]),
@@ -40,6 +41,18 @@ def _summary(rows: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> l
         f"({rows['quarantined_share']:.1%}; the limit is {rows['max_quarantine']:.1%}), "
         f"{rows['duplicates']:,} duplicates dropped{not_wanted}.\n",
         table(("file", "given as", "rows in", *counts[1:]), by_source, right=range(2, 2 + len(counts))),
+    ]
+
+
+def _dropped(labels: Sequence[Mapping[str, Any]], rows: int) -> list[str]:
+    if not rows:
+        return []
+    listed = [(escaped(label["label"]), f"{label['rows']:,}") for label in labels]
+    return [
+        "## Labels that are not wanted\n",
+        "`data.labels` does not map them, and `data.unmapped` drops their rows"
+        f"{'' if sum(label['rows'] for label in labels) == rows else '; the most frequent ones'}.\n",
+        table(("label", "rows"), listed, right=(1,)),
     ]
 
 

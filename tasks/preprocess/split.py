@@ -50,24 +50,28 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
 def split_exactly(texts: pl.Series, classes: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
     """Assign each text to a split so that each class has its shares, to half a text. A text that joins moves others.
 
+    Of three texts or more each split gets at least one, unless its share is 0.
+
     Args:
         texts: distinct normalised texts.
-        classes: what the shares hold for: the list of class names of each text.
-        validation_fraction: share of the texts for validation; at least one of three.
-        test_fraction: share of the texts for the test; at least one of three, unless it is 0.
+        classes: the class of each text.
+        validation_fraction: share of the texts for validation.
+        test_fraction: share of the texts for the test.
 
     Returns:
         "train", "validation" or "test" for each text.
     """
-    table = _positions(texts).with_columns(classes.alias("classes"))
-    rows = pl.len().over("classes")
-    rank = pl.col("position").rank("ordinal").over("classes")
+    table = _positions(texts).with_columns(classes.alias("class"))
+    rows = pl.len().over("class").cast(pl.Int64)
+    rank = pl.col("position").rank("ordinal").over("class").cast(pl.Int64)
 
-    def wanted(fraction: float) -> pl.Expr:
-        least = pl.when(rows >= len(SPLITS)).then(1 if fraction else 0).otherwise(0)
-        return pl.max_horizontal(least, (rows * fraction).round().cast(pl.Int64))
+    def wanted(fraction: float, most: pl.Expr) -> pl.Expr:
+        share = (rows * fraction).round().cast(pl.Int64)
+        least = 1 if fraction else 0
+        return pl.when(rows >= len(SPLITS)).then(share.clip(least, most)).otherwise(share)
 
-    return _cut(table, rank <= wanted(test_fraction), rank > rows - wanted(validation_fraction))
+    test = wanted(test_fraction, rows - 2)
+    return _cut(table, rank <= test, rank > rows - wanted(validation_fraction, rows - 1 - test))
 
 
 def _positions(texts: pl.Series) -> pl.DataFrame:

@@ -32,13 +32,18 @@ def preprocess_rows(
         `rows`: clean rows by split. `quarantine`: rows turned away, and the report on all rows.
     """
     store = Store.open()
+    contract = None
+    if recipe.contract is not None:
+        from tasks.preprocess.contract import Contract
+
+        contract = Contract(recipe.contract)
 
     def work(producer: Producer) -> Outputs:
         from tasks.preprocess.clean import preprocess
 
         source = store.checkout(raw)
         with store.scratch() as rows, store.scratch() as quarantine:
-            rows_facts, quarantine_facts = preprocess(source, recipe, data, rows, quarantine, say())
+            rows_facts, quarantine_facts = preprocess(source, recipe, data, contract, rows, quarantine, say())
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
                 "quarantine": store.put(
@@ -48,10 +53,8 @@ def preprocess_rows(
 
     parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items()), "normalisation": NORMALISATION}
     parameters["unmapped"] = data.unmapped
-    if recipe.contract is not None:
-        from tasks.preprocess.contract import Contract
-
-        parameters["contract_digest"] = Contract(recipe.contract).digest
+    if contract is not None:
+        parameters["contract_digest"] = contract.digest
     if data.label_separator is not None:
         parameters["label_separator"] = data.label_separator
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)

@@ -165,8 +165,9 @@ def test_limits_of_drift() -> None:
     both = load_recipe(None, ["drift.warn=0.3", "drift.fail=0.4"]).drift
     assert (both.warn, both.fail) == (0.3, 0.4)
     # Who gives the one alone need not know the other's default.
-    low = load_recipe(None, ["drift.fail=0.0001"])
-    assert (low.drift.warn, low.drift.fail) == (0.0001, 0.0001)
+    for written in ("0.0001", "1e-4"):
+        low = load_recipe(None, [f"drift.fail={written}"])
+        assert (low.drift.warn, low.drift.fail) == (0.0001, 0.0001)
     assert Recipe.model_validate(low.model_dump()) == low
     assert load_recipe(None, ["drift.warn=null", "drift.fail=0.1"]).drift.warn is None
     assert load_recipe(None, ["drift.fail=0.9"]).drift.warn == 0.25

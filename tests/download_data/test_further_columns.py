@@ -73,6 +73,7 @@ def test_a_column_that_is_not_there(tmp_path: Path, field: str, value: Any, reme
         ({"id": "text"}, "the text column is named again"),
         ({"slices": ["region", "label"]}, "the label column is named again"),
         ({"slices": ["region", "region"]}, "names a column twice"),
+        ({"slices": ["length"]}, "cannot be called length"),
         ({"source": None, "train": "a.csv", "validation": "b.csv", "test": "c.csv", "group": "by"}, "no meaning"),
     ],
 )
@@ -85,6 +86,12 @@ def test_groups_and_exact_shares_exclude_each_other() -> None:
     sections = {"name": "a", "data": {"source": "a.csv", "group": "by"}, "preprocess": {"exact_shares": True}}
     with pytest.raises(ValueError, match="groups cannot be cut"):
         Recipe.model_validate(sections)
+
+
+def test_exact_shares_are_for_rows_of_one_class() -> None:
+    sections = {"name": "a", "data": {"source": "a.csv"}, "preprocess": {"exact_shares": True}}
+    with pytest.raises(ValueError, match="exact_shares has no meaning"):
+        Recipe.model_validate(sections | {"train": {"task": "multilabel"}})
 
 
 def test_columns_without_a_header_have_numbers() -> None:

@@ -63,13 +63,16 @@ def test_rows_are_those_of_the_latest_version(
 ) -> None:
     monkeypatch.setenv("HUBTUNE_STORE", str(tmp_path / "store"))
     store = Store.open()
-    assert task.published_rows("questions") is None
+    mine = put(store, {"train.parquet": b"mine"}, kind="rows")
+    assert task.published_rows("questions", mine) is None
     assert not caplog.messages  # a first run
     for text in (b"old", b"new"):
         rows = put(store, {"train.parquet": text}, kind="rows")
         release = put(store, {"saved_model.pb": text}, kind="release", inputs=(rows,))
         PublishedModel(store, "questions").publish(release)
-    assert task.published_rows("questions") == rows
+    assert task.published_rows("questions", mine) == rows
+    assert task.published_rows("questions", rows) is None
+    assert not caplog.messages  # the same rows cannot have drifted
     store.discard(rows)
-    assert task.published_rows("questions") is None
+    assert task.published_rows("questions", mine) is None
     assert "version 2 of questions" in caplog.messages[0]

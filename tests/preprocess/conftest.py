@@ -89,6 +89,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         unmapped: str = "quarantine",
         **recipe: Any,
     ) -> Outcome:
+        wanted = PreprocessRecipe(**recipe)
         folder = tmp_path_factory.mktemp("preprocess")
         for name in ("raw/rows", "rows", "quarantine"):
             (folder / name).mkdir(parents=True)
@@ -97,8 +98,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
         facts, away = preprocess(
             folder / "raw",
-            PreprocessRecipe(**recipe),
+            wanted,
             DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator, "unmapped": unmapped}),
+            Contract(wanted.contract) if wanted.contract else None,
             folder / "rows",
             folder / "quarantine",
             lambda line: None,

@@ -99,6 +99,15 @@ def test_rows_that_are_not_wanted_are_counted_and_no_more(run: Run) -> None:
         {"source": "data.csv", "split": None, "in": 100, "kept": 60, "quarantined": 0, "duplicates": 0, "dropped": 40}
     ]
     assert "40 dropped since their labels are not wanted" in outcome.page
+    assert outcome.report["dropped"] == [{"label": "other", "rows": 40}]
+    assert "| other | 40 |" in outcome.page
+    # They are no part of the rows that a share may be bad of.
+    bad: list[Row] = [("", "0")] * 4
+    assert run([*rows, *bad], labels=MAP, unmapped="drop", max_quarantine=4 / 64).away.quarantined == 4
+    with pytest.raises(QuarantineLimitExceeded, match="4 of 64 rows are bad"):
+        run([*rows, *bad], labels=MAP, unmapped="drop", max_quarantine=0.06)
+    with pytest.raises(InvalidData, match=r"have none \(100 rows were dropped, since data.labels does not map"):
+        run(rows, labels={"yes": "a", "no": "b"}, unmapped="drop")
     with pytest.raises(QuarantineLimitExceeded, match="unknown label"):
         run(rows, labels=MAP)
 
@@ -204,7 +213,7 @@ from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()
-preprocess(raw, PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), rows, quarantine, print)
+preprocess(raw, PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
     subprocess.run([sys.executable, "-c", program, *map(str, folders)], check=True, stdout=subprocess.DEVNULL)

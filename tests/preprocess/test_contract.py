@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pandera.config import config_context
 
 from hubtune.errors import InvalidData, InvalidRecipe, QuarantineLimitExceeded
 from schemas.recipe import PreprocessRecipe
@@ -106,6 +107,7 @@ def test_no_row_is_left_for_it(write: Write) -> None:
     [
         ("import no_such_module_anywhere", "C", "ModuleNotFoundError"),
         ("raise RuntimeError('not today')", "C", "not today"),
+        ("raise SystemExit(0)", "C", "SystemExit"),
         (QUESTIONS, "Question", "did you mean 'Questions'"),
         ("C = 3", "C", "it is a builtins.int"),
         ("C = pa.Column(str)", "C", "it is a pandera"),
@@ -127,6 +129,42 @@ def test_a_module_that_is_not_there(write: Write) -> None:
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(ValueError, match="contract"):
         PreprocessRecipe(contract=name)
+
+
+def test_a_file_that_changes_is_read_again(write: Write, tmp_path: Path) -> None:
+    name = write(QUESTIONS)
+    rows: list[Row] = [("Why?", "0"), ("Why!", "1")]
+    before = Contract(f"{name}:Questions")
+    (tmp_path / f"{name}.py").write_text(HEAD + QUESTIONS.replace('"?"', '"!"'), encoding="utf-8")
+    after = Contract(f"{name}:Questions")
+    broken = [judged(rows, contract=contract)["broken"].is_not_null().to_list() for contract in (before, after)]
+    assert broken == [[False, True], [True, False]]
+    assert before.digest != after.digest
+
+
+def test_every_row_is_found_however_short_the_table_of_failures(write: Write) -> None:
+    name = write('C = pa.DataFrameSchema({"text": pa.Column(str, pa.Check.str_endswith("?", n_failure_cases=1))})')
+    rows: list[Row] = [("a", "0"), ("b?", "0"), ("c", "1"), ("d", "1")]
+    found = judged(rows, contract=Contract(f"{name}:C"))["reason"].to_list()
+    assert found == ["broken_contract", None, "broken_contract", "broken_contract"]
+
+
+def test_no_setting_switches_it_off(write: Write) -> None:
+    contract = Contract(f"{write(QUESTIONS)}:Questions")
+    with config_context(validation_enabled=False):
+        assert judged([("Why", "0")], contract=contract)["reason"].to_list() == ["broken_contract"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'C = pa.DataFrameSchema({"text": pa.Column(str, pa.Check.str_endswith("?"))}, drop_invalid_rows=True)',
+        'C = pa.DataFrameSchema({"text": pa.Column(str, pa.Check.str_endswith("?"), drop_invalid_rows=True)})',
+    ],
+)
+def test_rows_are_not_dropped_in_silence(write: Write, content: str) -> None:
+    with pytest.raises(InvalidRecipe, match="drops invalid rows"):
+        Contract(f"{write(content)}:C")
 
 
 def test_another_content_is_another_contract(write: Write) -> None:

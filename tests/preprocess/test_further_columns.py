@@ -46,6 +46,13 @@ def test_rows_of_a_group_stay_together(run: Run) -> None:
     )
 
 
+def test_an_empty_group_is_none(run: Run) -> None:
+    rows = table(300)
+    none, empty, blank = (rows.with_columns(pl.lit(name, dtype=pl.String).alias("group")) for name in (None, "", " \t"))
+    shares = {"validation_fraction": 0.2, "test_fraction": 0.2}
+    assert run(none, **shares).contents() == run(empty, **shares).contents() == run(blank, **shares).contents()
+
+
 def test_a_group_that_grows_moves_nothing(run: Run) -> None:
     few, many = table(150), table(300)
     before, after = (run(rows, validation_fraction=0.3, test_fraction=0.3).kept for rows in (few, many))

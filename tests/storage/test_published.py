@@ -59,6 +59,8 @@ def test_ancestors_are_found_while_they_are_whole(place: Place) -> None:
     model = PublishedModel(store, "questions")
     version = model.publish(release_of(place, "x", inputs=(new,)))
     assert model.ancestor(version, "rows") == new  # the nearest one
+    assert model.was_made_from(version, new)
+    assert not model.was_made_from(version, put(store, {"r": b"never used"}, kind="rows"))
     assert model.ancestor(version, "raw") is None
     with pytest.raises(ModelNotFound, match="has no version 7"):
         model.ancestor(7, "rows")
