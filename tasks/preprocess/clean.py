@@ -102,10 +102,9 @@ def preprocess(
 def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
     if data.validation is not None:
         return kept.with_columns(pl.col("split").alias("assigned"))
-    # The test split is given, the validation split is not: it is cut out of the training rows.
-    test_fraction = recipe.test_fraction if data.train is None else 0.0
     if data.train is None:
-        return kept.with_columns(_assigned(kept, recipe, test_fraction))
+        return kept.with_columns(_assigned(kept, recipe, recipe.test_fraction))
+    # The test split is given, the validation split is not: it is cut out of the training rows.
     train, test = kept.filter(pl.col("split") == "train"), kept.filter(pl.col("split") == "test")
     both = [train.with_columns(_assigned(train, recipe, 0.0)), test.with_columns(pl.col("split").alias("assigned"))]
     return pl.concat(both).sort("index")

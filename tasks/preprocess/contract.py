@@ -34,8 +34,13 @@ class Contract:
 
     def __init__(self, name: str) -> None:
         module_name, _, attribute = name.partition(":")
-        module, content = _load(module_name)
-        found = _schema(module, attribute)
+        before = sys.modules.get(module_name)
+        try:
+            module, content = _load(module_name)
+            found = _schema(module, attribute)
+        finally:
+            if before is not None:  # a module that others use too, if the recipe names the wrong one
+                sys.modules[module_name] = before
         if not isinstance(found, pa.DataFrameSchema):
             raise InvalidRecipe(
                 f"{name!r} is no contract: {_instead(module, attribute, found)}",

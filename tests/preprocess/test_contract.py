@@ -1,6 +1,7 @@
 """Contracts that the recipe names: modules in files of their own, as a user writes them."""
 
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,14 @@ def test_a_module_that_is_not_there(write: Write) -> None:
     with pytest.raises(InvalidRecipe, match="No module named 'nowhere'") as caught:
         Contract("nowhere:Rows")
     assert "nowhere.py" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["sys", "json"])
+def test_a_module_of_python_that_is_none_is_left_alone(name: str) -> None:
+    before = sys.modules[name]
+    with pytest.raises(InvalidRecipe):
+        Contract(f"{name}:Rows")
+    assert sys.modules[name] is before
 
 
 @pytest.mark.parametrize("name", ["Rows", "my module:Rows", "os;:x", "a:b:c", "/etc/x.py:Rows"])
