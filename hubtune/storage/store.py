@@ -168,19 +168,26 @@ class Store:
 
         A folder's files are hashed; of a bucket's, the hashes that Cloud Storage keeps are compared.
         """
-        return self._known(artifact.kind, artifact.digest) is not None
+        return self.find(artifact.kind, artifact.digest) is not None
 
-    def find(self, kind: str, digest: str) -> Artifact | None:
+    def find(self, kind: str, digest: str, *, hashes: bool = True) -> Artifact | None:
         """Look up an artifact by its address.
 
         Args:
             kind: its kind.
             digest: its digest.
+            hashes: whether its files are compared by hash; otherwise by name and size.
 
         Returns:
             The artifact with its facts; None if it is not whole in the store (see `is_whole`).
         """
-        return self._known(kind, digest)
+        try:
+            manifest = self._manifest(kind, digest)
+        except CorruptArtifact:
+            return None
+        if not self.backend.whole(_artifact_path(kind, digest), manifest.files, hashes=hashes):
+            return None
+        return self._artifact(manifest)
 
     def manifest(self, artifact: Artifact) -> Manifest:
         """Read what an artifact consists of and where it came from.
@@ -216,7 +223,7 @@ class Store:
             return None
         outputs: dict[str, Artifact] = {}
         for name, output in memo.outputs.items():
-            artifact = self._known(output.kind, output.digest)
+            artifact = self.find(output.kind, output.digest)
             if artifact is None:
                 lost = f"{output.kind}/{output.digest}"
                 _log.warning("artifact %s is missing or damaged in %s: %s runs again", lost, self.root, key.task)
@@ -275,7 +282,7 @@ class Store:
                 member = parse_record(_Address, self.backend.read(f"{path}/{file}"), f"{self.root}/{path}/{file}")
             except CorruptArtifact:
                 return None
-            return self._known(member.kind, member.digest, hashes=False)
+            return self.find(member.kind, member.digest, hashes=False)
 
         members = []
         with ThreadPoolExecutor(max_workers=8) as threads:  # a bucket takes three round trips for each
@@ -307,15 +314,6 @@ class Store:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
                 lock.unlink(missing_ok=True)
-
-    def _known(self, kind: str, digest: str, *, hashes: bool = True) -> Artifact | None:
-        try:
-            manifest = self._manifest(kind, digest)
-        except CorruptArtifact:
-            return None
-        if not self.backend.whole(_artifact_path(kind, digest), manifest.files, hashes=hashes):
-            return None
-        return self._artifact(manifest)
 
     def _manifest(self, kind: str, digest: str) -> Manifest:
         path = _artifact_path(kind, digest)

@@ -25,6 +25,8 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
     Raises:
         QuarantineLimitExceeded: with a table of reasons, counts and an example of each.
     """
+    # Rows that are not wanted are no part of the whole.
+    wanted = int((judged["reason"] != Reason.UNMAPPED_LABEL.value).fill_null(True).sum())
     lines = [("reason", "rows", "share", "for example")]
     bad = 0
     for reason in QUARANTINE_REASONS:
@@ -35,9 +37,7 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
         first = rows.row(0, named=True)
         label, text = visible(first["label"], 20), visible(first["text"], 50)
         example = f"{first['source']}, row {first['row']}: label {label}, text {text}"
-        lines.append((reason.words, f"{rows.height:,}", f"{rows.height / judged.height:.1%}", example))
-    # Rows that are not wanted are no part of the whole.
-    wanted = int((judged["reason"] != Reason.UNMAPPED_LABEL.value).fill_null(True).sum())
+        lines.append((reason.words, f"{rows.height:,}", f"{rows.height / wanted:.1%}", example))
     if bad <= limit * wanted:
         return
     raise QuarantineLimitExceeded(
