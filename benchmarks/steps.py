@@ -77,7 +77,8 @@ def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     def take(number: int) -> None:
         rows = batches[number % len(batches)]
         pieces = np.array_split(rows, step.at_once)
-        step.take([(inputs.batch(piece), train.labels[piece]) for piece in pieces], np.float32(1e-5), number)
+        parts = [(inputs.batch(piece), train.labels[piece], np.ones(len(piece), np.float32)) for piece in pieces]
+        step.take(parts, np.float32(1e-5), number)
 
     for number in range(_WARM_UP):
         take(number)

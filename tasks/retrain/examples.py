@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hubtune.errors import InvalidData
 from schemas.handoff import Split
-from tasks.retrain.truth import Truth, read_truth
+from tasks.retrain.truth import RowWeights, Truth, read_truth, read_weights
 
 KEY_BYTES = 16
 
@@ -115,12 +115,14 @@ class Examples:
     Args:
         keys: uint8[n, 16], the hash of each text.
         labels: the classes of each.
-        inputs: what the encoder reads; None where only embeddings are looked up.
+        inputs: what the encoder reads.
+        weights: how much each counts in training; None: all count the same.
     """
 
     keys: npt.NDArray[np.uint8]
     labels: Truth
     inputs: TokenIds | Texts
+    weights: RowWeights | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -158,7 +160,8 @@ def read_examples(folder: Path, split: Split, classes: int = 0) -> Examples:
         inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), token_offsets(lengths))
     else:
         inputs = Texts(table["text"].to_list())
-    return Examples(keys, read_truth(table["label"], classes), inputs)
+    weights = read_weights(table["weight"]) if "weight" in table.columns and split == "train" else None
+    return Examples(keys, read_truth(table["label"], classes), inputs, weights)
 
 
 def restrict_vocabulary(splits: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int32], list[TokenIds]]:

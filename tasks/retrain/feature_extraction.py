@@ -15,7 +15,7 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.tensorflow_setup import Tensor
-from tasks.retrain.truth import Truth
+from tasks.retrain.truth import RowWeights, Truth
 from tasks.retrain.validation import ValidationMetrics
 from tasks.retrain.validation import validate as compare
 
@@ -29,10 +29,11 @@ _INPUT_DEVIATION = 0.3
 
 @dataclass(frozen=True)
 class Embedded:
-    """Text vectors (float32[n, width]) and classes of one split."""
+    """Text vectors (float32[n, width]) and classes of one split, and how much each row counts (None: the same)."""
 
     vectors: npt.NDArray[np.float32]
     labels: Truth
+    weights: RowWeights | None = None
 
 
 def train_head(
@@ -70,9 +71,10 @@ def train_head(
     held_out = tf.constant((validation.vectors - mean) / scale)
     head = new_head(train.vectors.shape[1], classes, recipe, drop_input=False)
     optimizer = AdamW(head.variables, recipe.weight_decay, recipe.clip_norm)
-    vectors = tf.constant((train.vectors - mean) / scale)
-    run_steps = _compile_steps(head, optimizer, vectors, tf.constant(train.labels), loss)
     rows, batch_size, epochs = len(train.labels), recipe.batch_size, recipe.epochs
+    vectors = tf.constant((train.vectors - mean) / scale)
+    weights = tf.ones(rows) if train.weights is None else tf.constant(train.weights)
+    run_steps = _compile_steps(head, optimizer, vectors, tf.constant(train.labels), weights, loss)
     steps = -(-rows // batch_size)
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
     state = TrainingState(head.variables, optimizer, rates)
@@ -125,7 +127,7 @@ def _standardisation(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.f
 
 
 def _compile_steps(
-    head: Head, optimizer: AdamW, vectors: Tensor, labels: Tensor, loss: Loss
+    head: Head, optimizer: AdamW, vectors: Tensor, labels: Tensor, weights: Tensor, loss: Loss
 ) -> Callable[[npt.NDArray[np.int64], npt.NDArray[np.float32], int], Tensor]:
     """Training steps as one TensorFlow function: a Python call for each step would take longer than the step."""
     import tensorflow as tf
@@ -143,7 +145,7 @@ def _compile_steps(
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(head.variables)
                 logits = head.logits(tf.gather(vectors, rows), first_step + tf.cast(number, tf.int64))
-                value = loss.sum(logits, truth) / tf.cast(tf.size(rows), tf.float32)
+                value = loss.sum(logits, truth, tf.gather(weights, rows)) / tf.cast(tf.size(rows), tf.float32)
             optimizer.apply(tape.gradient(value, head.variables), rates[number])
             return number + 1, losses.write(number, value)
 

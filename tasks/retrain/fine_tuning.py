@@ -22,8 +22,8 @@ from tasks.retrain.precision import LossScale, Precision
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
-from tasks.retrain.training_step import TrainingStep, lanes
-from tasks.retrain.truth import Truth, with_padding
+from tasks.retrain.training_step import Part, TrainingStep, lanes
+from tasks.retrain.truth import RowWeights, Truth
 from tasks.retrain.validation import ValidationMetrics
 from tasks.retrain.validation import validate as compare
 
@@ -35,7 +35,7 @@ _LINEAR_LEARNING_RATE = 5e-3
 def fine_tune(
     encoder: Encoder,
     groups: Sequence[Sequence[Any]],
-    train: tuple[Inputs, Truth],
+    train: tuple[Inputs, Truth, RowWeights | None],
     validation: tuple[Inputs, Truth],
     classes: int,
     loss: Loss,
@@ -50,7 +50,7 @@ def fine_tune(
     Args:
         encoder: the pretrained encoder; its variables hold the best weights when this returns.
         groups: the variables that are trained, from the lowest layer to the highest.
-        train: the training split: inputs, and their truth.
+        train: the training split: inputs, their truth, and how much each row counts (None: all the same).
         validation: the split that early stopping watches.
         classes: how many there are.
         loss: what is minimised.
@@ -70,7 +70,8 @@ def fine_tune(
     assert recipe.epochs is not None
     assert recipe.learning_rate is not None
     assert recipe.warmup_fraction is not None
-    (inputs, truth), epochs = train, recipe.epochs
+    (inputs, truth, given), epochs = train, recipe.epochs
+    weights = np.ones(len(truth), np.float32) if given is None else given
     head = new_head(encoder.width, classes, recipe, drop_input=True)
     if recipe.gradual_unfreezing:
         _train_head_first(head, encoder, train, validation, classes, loss, recipe, say)
@@ -95,7 +96,7 @@ def fine_tune(
         progress.advance(sum(map(len, batches[:done])))
         for rows in batches[done:]:
             length = int(lengths[rows].max())
-            value = _take_step(step_taker, inputs, truth, rows, length, state, pad, say)
+            value = _take_step(step_taker, inputs, truth, weights, rows, length, state, pad, say)
             require_finite(np.array([value]), [rows], state, keeper)
             state.losses.append(value)
             progress.advance(len(rows))
@@ -130,6 +131,7 @@ def _take_step(
     step_taker: TrainingStep,
     inputs: Inputs,
     truth: Truth,
+    weights: RowWeights,
     rows: Rows,
     length: int,
     state: TrainingState,
@@ -144,7 +146,7 @@ def _take_step(
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
         wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
         pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
-        parts = [(inputs.batch(piece), truth[piece]) for piece in pieces]
+        parts = [(inputs.batch(piece), truth[piece], weights[piece]) for piece in pieces]
         if pad is not None:
             parts = [_padded(*part, *pad) for part in parts]
         try:
@@ -181,17 +183,18 @@ def _fixed_size(recipe: TrainRecipe, at_once: int) -> tuple[int, int]:
     return -(-recipe.batch_size // (min(recipe.accumulation_steps, recipe.batch_size) * at_once)), recipe.max_length
 
 
-def _padded(features: dict[str, npt.NDArray[Any]], truth: Truth, rows: int, length: int) -> tuple[Features, Truth]:
-    """Token ids and truth with rows and columns of padding; a truth of -1 tells that a row is none."""
+def _padded(features: dict[str, npt.NDArray[Any]], truth: Truth, weights: RowWeights, rows: int, length: int) -> Part:
+    """Token ids with rows and columns of padding; a weight of 0 tells that a row is none."""
     missing = rows - len(truth)
     wider = {name: np.pad(value, ((0, missing), (0, length - value.shape[1]))) for name, value in features.items()}
-    return wider, with_padding(truth, rows)
+    filled = np.concatenate([truth, np.zeros((missing, *truth.shape[1:]), truth.dtype)])
+    return wider, filled, np.pad(weights, (0, missing))
 
 
 def _train_head_first(
     head: Head,
     encoder: Encoder,
-    train: tuple[Inputs, Truth],
+    train: tuple[Inputs, Truth, RowWeights | None],
     validation: tuple[Inputs, Truth],
     classes: int,
     loss: Loss,
@@ -209,8 +212,8 @@ def _train_head_first(
         lambda features: encoder.text_vectors(features, None), input_signature=[encoder.signature], autograph=False
     )
     seen, held_out = (
-        Embedded(forward(compute, inputs, encoder.width, say, "Embedding for the head", 0.0), truth)
-        for inputs, truth in (train, validation)
+        Embedded(forward(compute, inputs, encoder.width, say, "Embedding for the head", 0.0), truth, weights)
+        for inputs, truth, weights in (train, (*validation, None))
     )
     probing = {
         **recipe.model_dump(exclude={"epochs", "warmup_fraction", "dropout", *MEANT_FOR}),

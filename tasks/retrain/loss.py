@@ -24,14 +24,15 @@ class Loss(Protocol):
         """TensorSpec of the truth of a batch, whose size is left open."""
         ...
 
-    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def sum(self, logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
         """The losses, summed over the batch.
 
         Divided by the number of examples it is what is minimised.
 
         Args:
             logits: float32[n, classes].
-            truth: as `signature` says; -1 for rows that are padding, which do not count.
+            truth: as `signature` says.
+            weights: float32[n], how much each row counts; 0 for rows that are padding.
 
         Returns:
             float32 scalar.
@@ -85,24 +86,22 @@ class SoftmaxCrossEntropy:
 
         return tf.TensorSpec([None], tf.int32)
 
-    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def sum(self, logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
         """See `Loss.sum`."""
         import tensorflow as tf
 
-        counts = tf.cast(truth >= 0, tf.float32)
-        labels = tf.maximum(truth, 0)
         if not self.label_smoothing and not self.focal_gamma:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=truth, logits=logits)
         else:
             classes = len(self.class_weight)
-            target = tf.one_hot(labels, classes)
+            target = tf.one_hot(truth, classes)
             smoothed = target * (1 - self.label_smoothing) + self.label_smoothing / classes
             log_probabilities = tf.nn.log_softmax(logits)
             losses = -tf.reduce_sum(smoothed * log_probabilities, axis=1)
             if self.focal_gamma:
                 probability = tf.exp(tf.reduce_sum(target * log_probabilities, axis=1))
                 losses *= tf.pow(tf.maximum(1 - probability, _LEAST_SHARE), self.focal_gamma)
-        return tf.reduce_sum(losses * counts * tf.gather(self.class_weight, labels))
+        return tf.reduce_sum(losses * weights * tf.gather(self.class_weight, truth))
 
 
 @dataclass(frozen=True)
@@ -127,15 +126,13 @@ class SigmoidCrossEntropy:
 
         return tf.TensorSpec([None, len(self.positive_weight)], tf.float32)
 
-    def sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def sum(self, logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
         """See `Loss.sum`."""
         import tensorflow as tf
 
-        counts = tf.cast(truth[:, 0] >= 0, tf.float32)
-        target = tf.maximum(truth, 0.0)
-        smoothed = target * (1 - self.label_smoothing) + self.label_smoothing / 2
+        smoothed = truth * (1 - self.label_smoothing) + self.label_smoothing / 2
         losses = tf.nn.weighted_cross_entropy_with_logits(smoothed, logits, self.positive_weight)
         if self.focal_gamma:
-            wrong = tf.sigmoid(logits * (1 - 2 * target))
+            wrong = tf.sigmoid(logits * (1 - 2 * truth))
             losses *= tf.pow(tf.maximum(wrong, _LEAST_SHARE), self.focal_gamma)
-        return tf.reduce_sum(tf.reduce_mean(losses, axis=1) * counts)
+        return tf.reduce_sum(tf.reduce_mean(losses, axis=1) * weights)

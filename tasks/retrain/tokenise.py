@@ -59,7 +59,8 @@ def tokenise(
             ids += tokenizer.encode(chunk, max_length)
             progress.advance(len(chunk))
         column = pl.Series("ids", ids, dtype=pl.List(pl.Int32))
-        table.select("key", column, "label").write_parquet(folder / f"{split}.parquet")
+        weights = [name for name in table.columns if name == "weight"]
+        table.select("key", column, "label", *weights).write_parquet(folder / f"{split}.parquet")
         tokens += sum(map(len, ids))
         longest = max(longest, *map(len, ids)) if ids else longest
     progress.finish()

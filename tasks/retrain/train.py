@@ -115,7 +115,9 @@ def _train_head(
     say: Say,
 ) -> _Trained:
     known = Embeddings(embeddings)
-    embedded = {split: Embedded(known.look_up(part.keys), part.labels) for split, part in examples.items()}
+    embedded = {
+        split: Embedded(known.look_up(part.keys), part.labels, part.weights) for split, part in examples.items()
+    }
     assert recipe.hidden is not None
     say(summarise([], 0, facts.parameters, embedded["train"].vectors.shape[1], recipe.hidden, classes))
     head, state = train_head(embedded["train"], embedded["validation"], classes, loss, recipe, keeper, say)
@@ -162,7 +164,7 @@ def _tune(
     head, state = fine_tune(
         encoder,
         groups,
-        (inputs["train"], examples["train"].labels),
+        (inputs["train"], examples["train"].labels, examples["train"].weights),
         (inputs["validation"], examples["validation"].labels),
         classes,
         loss,

@@ -12,12 +12,12 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import LANES, Tensor
-from tasks.retrain.truth import Truth, rows_that_count
+from tasks.retrain.truth import RowWeights, Truth
 
-Part = tuple[Features, Truth]
-"""Features and truth of some rows of a batch."""
-Lane = tuple[Tensor, Tensor, Tensor]
-"""Features, truth, and the number that dropout follows from."""
+Part = tuple[Features, Truth, RowWeights]
+"""Features and truth of some rows of a batch, and how much each of them counts."""
+Lane = tuple[Tensor, Tensor, Tensor, Tensor]
+"""A part, and the number that dropout follows from."""
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
@@ -90,7 +90,7 @@ class TrainingStep:
         Returns:
             The mean loss of the batch.
         """
-        rows = np.float32(sum(rows_that_count(truth) for _, truth in parts))
+        rows = np.float32(sum(np.count_nonzero(weights) for _, _, weights in parts))
         rounds = [parts[first : first + self.at_once] for first in range(0, len(parts), self.at_once)]
         if len(rounds) == 1:
             return self._whole(self._spread(rounds[0], draw), rows, rate)
@@ -117,7 +117,7 @@ class TrainingStep:
         return tf.add_n(values), [None if each[0] is None else tf.add_n(each) for each in by_variable]
 
     def _gradients(
-        self, features: Tensor, truth: Tensor, draw: Tensor, rows: Tensor
+        self, features: Tensor, truth: Tensor, weights: Tensor, draw: Tensor, rows: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         import tensorflow as tf
 
@@ -125,7 +125,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
             logits = self._head.logits(self._encoder.text_vectors(features, draw), draw)
-            value = self._loss.sum(logits, truth) / rows
+            value = self._loss.sum(logits, truth, weights) / rows
             scale = None if self._optimizer.loss_scale is None else self._optimizer.loss_scale.value
             target = value if scale is None else value * scale
         found = tape.gradient(target, self._variables)
@@ -179,7 +179,8 @@ class TrainingStep:
         if self._strategy is None:
             # Batch size and length are open in the signature: there is one trace, and batches are padded to their own
             # length and no further (1.14 times as fast as lengths in multiples of 8, 1.28 times as powers of two).
-            lane = (self._encoder.signature, self._loss.signature, tf.TensorSpec([], tf.int64))
+            weights = tf.TensorSpec([None], tf.float32)
+            lane = (self._encoder.signature, self._loss.signature, weights, tf.TensorSpec([], tf.int64))
             batch = [[lane] * self._lanes, number]
             signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
             compiled = tf.function(work, input_signature=signature, autograph=False)
@@ -196,7 +197,7 @@ class TrainingStep:
         """The lanes of each replica; dropout follows from a number of its own in each."""
         import tensorflow as tf
 
-        lanes = [(features, truth, np.int64(draw + number * _PART)) for number, (features, truth) in enumerate(pieces)]
+        lanes = [(*piece, np.int64(draw + number * _PART)) for number, piece in enumerate(pieces)]
         if self._strategy is None:
             return lanes
 

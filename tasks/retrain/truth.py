@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Truth = npt.NDArray[np.int32 | np.float32]
 """int32[n], the class of each row; with `multilabel` float32[n, classes], 1 for the classes of a row and 0 for the
-others. A row of padding is -1 throughout."""
+others."""
+
+RowWeights = npt.NDArray[np.float32]
+"""float32[n], how much each row counts in the loss: 1 on average, 0 for rows that are padding."""
 
 
 def read_truth(labels: "pl.Series", classes: int) -> Truth:
@@ -65,11 +68,14 @@ def label_column(truth: Truth) -> "pl.Series":
     return pl.Series([np.flatnonzero(row).tolist() for row in truth], dtype=pl.List(pl.Int32))
 
 
-def with_padding(truth: Truth, rows: int) -> Truth:
-    """The truth of some rows with rows of padding behind them, so that there are as many as asked for."""
-    return np.concatenate([truth, np.full((rows - len(truth), *truth.shape[1:]), -1, truth.dtype)])
+def read_weights(weights: "pl.Series") -> RowWeights:
+    """How much each training row counts: as the rows say, scaled to 1 on average, so that only their ratios matter.
 
+    Args:
+        weights: the `weight` column of the training rows of a `rows` or `tokens` artifact.
 
-def rows_that_count(truth: Truth) -> int:
-    """How many rows are not padding."""
-    return int(((truth if truth.ndim == 1 else truth[:, 0]) >= 0).sum())
+    Returns:
+        float32[n].
+    """
+    values = weights.to_numpy().astype(np.float64)
+    return np.asarray(values / values.mean(), np.float32)

@@ -21,7 +21,8 @@ def traced_step(encoder: Encoder, groups: Sequence[Sequence[Any]]) -> Any:
     head = new_head(encoder.width, len(LABELS), recipe(mode="fine_tuning"), drop_input=True)
     variables = [*(variable for group in groups for variable in group), *head.variables]
     step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), SoftmaxCrossEntropy(EVEN))
-    lane = (encoder.signature, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64))
+    rows = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
+    lane = (encoder.signature, *rows, tf.TensorSpec([], tf.int64))
     number = tf.TensorSpec([])
     traced = tf.function(step.whole, input_signature=[[lane], number, number], autograph=False)
     return traced.get_concrete_function().graph

@@ -98,7 +98,7 @@ def tune(
     head, state = fine_tune(
         encoder,
         groups,
-        (train.inputs, train.labels),
+        (train.inputs, train.labels, train.weights),
         (validation.inputs, validation.labels),
         len(LABELS),
         SoftmaxCrossEntropy(EVEN),

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
 from schemas.handoff import ModelFacts
 from schemas.train_recipe import TrainRecipe
+from tasks.retrain.examples import Examples
+from tasks.retrain.training_step import Part
 
 LABELS = ["weather", "food", "music"]
 EVEN = np.ones(len(LABELS), np.float32)
@@ -99,6 +101,11 @@ def _write_split(folder: Path, rows: Sequence[tuple[str, int] | tuple[str, list[
     shuffled = [rows[position] for position in order]
     splits = {"train": shuffled[:train], "validation": shuffled[train : train + 60], "test": shuffled[-60:]}
     return write_rows(folder, splits, LABELS)
+
+
+def part_of(examples: Examples, rows: NDArray[np.int64]) -> Part:
+    """Some rows of a split as a step takes them, each of which counts 1."""
+    return examples.inputs.batch(rows), examples.labels[rows], np.ones(len(rows), np.float32)
 
 
 def write_model(folder: Path, layers: int = LAYERS) -> Path:

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from tasks.retrain.embed import embed
 from tasks.retrain.embeddings import distinct_keys
 from tasks.retrain.encoder import load_encoder, trained_groups
-from tasks.retrain.examples import TokenIds, read_examples
+from tasks.retrain.examples import read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fine_tuning import _padded
 from tasks.retrain.loss import SigmoidCrossEntropy
@@ -22,7 +22,7 @@ from tasks.retrain.tokenise import tokenise
 from tasks.retrain.train import train
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Run
-from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, POSITIONS, recipe, write_mixed_topics
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, POSITIONS, part_of, recipe, write_mixed_topics
 
 pytestmark = pytest.mark.slow
 
@@ -97,14 +97,12 @@ def test_rows_of_padding_change_nothing(steady_model: Path, mixed_tokens: Path) 
     variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
     step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SigmoidCrossEntropy(EVEN))
     examples = read_examples(mixed_tokens, "train", len(LABELS))
-    assert isinstance(examples.inputs, TokenIds)
-    inputs: TokenIds = examples.inputs
 
     # Without a learning rate, each step begins with the same weights.
     def loss(rows: int, *lengths: int) -> float:
         parts = []
         for piece, fixed in zip(np.array_split(np.arange(rows), len(lengths)), lengths, strict=True):
-            part = inputs.batch(piece), examples.labels[piece]
+            part = part_of(examples, piece)
             parts.append(_padded(*part, fixed, MAX_LENGTH) if fixed else part)
         return float(step.take(parts, np.float32(0), 0))
 

@@ -9,7 +9,7 @@ import pytest
 from hubtune.errors import UnsupportedModel
 from tasks.retrain import precision as module
 from tasks.retrain.encoder import load_encoder, trained_groups
-from tasks.retrain.examples import TokenIds, read_examples
+from tasks.retrain.examples import read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.loss import SoftmaxCrossEntropy
@@ -19,7 +19,7 @@ from tasks.retrain.precision import LossScale, Precision, choose_precision
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Training
-from tests.retrain.small_inputs import EVEN, FACTS, LABELS, LAYERS, recipe
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, LAYERS, part_of, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -53,10 +53,9 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens:
     tf = start_tensorflow()
     step, _, encoder = new_step(model, precision)
     train = read_examples(tokens, "train")
-    assert isinstance(train.inputs, TokenIds)
     rows = np.arange(16)
-    features = train.inputs.batch(rows)
-    lane = features, train.labels[rows], np.int64(1)
+    part = part_of(train, rows)
+    lane = (*part, np.int64(1))
     traced = tf.function(step.whole, autograph=False).get_concrete_function([lane], np.float32(16), np.float32(1e-3))
     found = operations(traced.graph)
     products = [each for each in found if each.type in ("MatMul", "BatchMatMulV2")]
@@ -67,7 +66,7 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens:
     assert len(softmax) >= LAYERS
     assert all(each.outputs[0].dtype == tf.float32 for each in softmax)
     answers = tf.function(lambda given: encoder.text_vectors(given, None), autograph=False)
-    for each in operations(answers.get_concrete_function(features).graph):
+    for each in operations(answers.get_concrete_function(part[0]).graph):
         assert all(out.dtype != tf.as_dtype(precision) for out in each.outputs)
 
 
@@ -90,12 +89,11 @@ def test_it_learns_nearly_the_same(mode: str, precisions: list[str], model: Path
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale(model: Path, tokens: Path) -> None:
     step, optimizer, encoder = new_step(model, "float16")
     train = read_examples(tokens, "train")
-    assert isinstance(train.inputs, TokenIds)
     assert optimizer.loss_scale is not None
     scale, _ = optimizer.loss_scale.state
     scale.assign(1e30)
     rows = np.arange(16)
-    part = train.inputs.batch(rows), train.labels[rows]
+    part = part_of(train, rows)
     before = [variable.numpy() for group in encoder.groups for variable in group]
     loss = step.take([part], np.float32(1e-3), 0)
     assert np.isfinite(loss)

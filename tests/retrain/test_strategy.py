@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hubtune.errors import InvalidRecipe
 from tasks.retrain.encoder import load_encoder, trained_groups
-from tasks.retrain.examples import TokenIds, read_examples
+from tasks.retrain.examples import read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fine_tuning import _padded
 from tasks.retrain.loss import SoftmaxCrossEntropy
@@ -25,7 +25,7 @@ from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.training_step import TrainingStep, lanes
 from tests.retrain.graphs import DYNAMIC
 from tests.retrain.processes import Process, end, said, start
-from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, recipe
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, part_of, recipe
 
 pytestmark = pytest.mark.slow
 DISTRIBUTED = "tests.retrain.distributed"
@@ -192,7 +192,6 @@ def test_a_cluster_that_cannot_be_read_is_refused(config: str, monkeypatch: pyte
 def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_model: Path, tokens: Path) -> None:
     tf = start_tensorflow()
     train = read_examples(tokens, "train")
-    assert isinstance(train.inputs, TokenIds)
     results = []
     for fixed in (False, True):
         settings = recipe(mode="fine_tuning", dropout=0)
@@ -202,20 +201,20 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
         optimizer = AdamW(variables, settings.weight_decay)
         step = TrainingStep(encoder, head, variables, optimizer, SoftmaxCrossEntropy(EVEN))
         rows = np.arange(29)
-        features, truth = train.inputs.batch(rows), train.labels[rows]
+        part = part_of(train, rows)
         draw, scalars = np.int64(3), (np.float32(len(rows)), np.float32(1e-3))
         if not fixed:
-            loss = step.take([(features, truth)], scalars[1], 3)
+            loss = step.take([part], scalars[1], 3)
         else:
-            features, truth = _padded(features, truth, 32, MAX_LENGTH)
+            lane = (*_padded(*part, 32, MAX_LENGTH), draw)
             compiled = tf.function(step.whole, jit_compile=True, autograph=False)
-            traced = compiled.get_concrete_function([(features, truth, draw)], *scalars)
+            traced = compiled.get_concrete_function([lane], *scalars)
             operations = traced.graph.get_operations()
             assert len(operations) > 100
             assert [each.name for each in operations if any(out.dtype == tf.string for out in each.outputs)] == []
             assert DYNAMIC & {each.type for each in operations} == set()
             assert all(tensor.shape.is_fully_defined() for tensor in traced.inputs if tensor.dtype != tf.resource)
-            loss = compiled([(features, truth, draw)], *scalars).numpy()
+            loss = compiled([lane], *scalars).numpy()
         results.append((loss, head.weights()["logits/kernel"], encoder.groups[1][0].numpy()))
     (plain, *weights), (xla, *same) = results
     assert xla == pytest.approx(plain, rel=1e-4)

@@ -22,7 +22,7 @@ from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.training_step import Part, TrainingStep
 from tests.retrain.runs import Tuned, tune, with_effect
-from tests.retrain.small_inputs import EVEN, FACTS, LABELS, recipe
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, part_of, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_parts_of_a_batch_make_the_same_steps(
     take = TrainingStep.take
 
     def taken(step: TrainingStep, parts: Sequence[Part], rate: np.float32, draw: int) -> np.float32:
-        shapes.append([features["input_word_ids"].shape for features, _ in parts])
+        shapes.append([features["input_word_ids"].shape for features, *_ in parts])
         return take(step, parts, rate, draw)
 
     monkeypatch.setattr(TrainingStep, "take", taken)
@@ -87,7 +87,7 @@ def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: 
         variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
         step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), SoftmaxCrossEntropy(EVEN), lanes=number)
         assert step.at_once == number
-        parts = [(train.inputs.batch(piece), train.labels[piece]) for piece in np.array_split(rows, number)]
+        parts = [part_of(train, piece) for piece in np.array_split(rows, number)]
         loss = step.take(parts, np.float32(1e-3), 0)
         results.append((loss, with_effect({variable.name: variable.numpy() for variable in variables})))
     (alone, expected), (together, found) = results
@@ -119,7 +119,7 @@ def test_each_part_and_each_lane_drops_other_units(kind: str, tokens: Path, requ
     )
     examples = read_examples(tokens, "train")
     rows = np.arange(16)
-    part = (examples.inputs.batch(rows), examples.labels[rows])
+    part = part_of(examples, rows)
 
     def loss(*parts: Any, number: int = 3) -> float:
         return float(step.take(parts, np.float32(0), number))  # at a rate of 0, so that all start from the same weights

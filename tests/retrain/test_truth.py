@@ -2,11 +2,10 @@
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.retrain.truth import Truth, label_column, read_truth, rows_that_count, with_padding
+from tasks.retrain.truth import label_column, read_truth, read_weights
 
 CLASSES = 5
 SETS = st.lists(st.sets(st.integers(0, CLASSES - 1)).map(sorted), min_size=1, max_size=12)
@@ -31,11 +30,8 @@ def test_one_class_of_each_row_stays_an_index() -> None:
     assert label_column(truth).equals(labels, check_dtypes=True)
 
 
-@pytest.mark.parametrize("truth", [np.array([1, 0], np.int32), np.array([[0, 0, 0], [1, 0, 1]], np.float32)])
-def test_padding_is_seen(truth: Truth) -> None:
-    padded = with_padding(truth, 5)
-    assert (padded.dtype, padded.shape) == (truth.dtype, (5, *truth.shape[1:]))
-    assert (padded[:2] == truth).all()
-    assert (padded[2:] == -1).all()
-    assert (rows_that_count(truth), rows_that_count(padded), rows_that_count(padded[2:])) == (2, 2, 0)
-    assert rows_that_count(padded[:0]) == 0
+def test_only_the_ratios_of_weights_matter() -> None:
+    few, many = (read_weights(pl.Series([factor, 2 * factor, 3 * factor])) for factor in (1e-6, 3e5))
+    assert few.dtype == np.float32
+    np.testing.assert_allclose(few, [0.5, 1.0, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(many, few, rtol=1e-6)
