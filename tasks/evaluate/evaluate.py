@@ -11,14 +11,14 @@ from hubtune.progress import Say
 from schemas.handoff import EvaluationFacts, Split
 from schemas.recipe import EvaluateRecipe
 from schemas.train_recipe import Task
+from tasks.document_html import html_page
+from tasks.document_markdown import markdown_page
 from tasks.evaluate.answers import read_answers
 from tasks.evaluate.baselines import Texts
 from tasks.evaluate.evaluation import Judged
 from tasks.evaluate.multiclass import judge_multiclass
 from tasks.evaluate.multilabel import judge_multilabel
 from tasks.evaluate.reading import READINGS
-from tasks.evaluate.report_html import html_page
-from tasks.evaluate.report_markdown import markdown_page
 
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 _JUDGES = {"multiclass": judge_multiclass, "multilabel": judge_multilabel}

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from schemas.handoff import Split
+from tasks.document import Document
 from tasks.evaluate.bootstrap import Interval
 from tasks.evaluate.calibration import Calibration
 from tasks.evaluate.comparison import Compared
-from tasks.evaluate.document import Document
 from tasks.evaluate.metrics import MultilabelFigures, SplitFigures
 from tasks.evaluate.slices import Slice
 from tasks.evaluate.threshold import Threshold

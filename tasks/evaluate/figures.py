@@ -1,7 +1,6 @@
 """Drawings for the report. Equal figures give equal bytes: no date, no random ids, no style of the machine."""
 
 import io
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.handoff import Split
+from tasks.document import Figure, visible
+from tasks.drawing import drawing
 from tasks.evaluate.answers import Answers
 from tasks.evaluate.calibration import Calibration
-from tasks.evaluate.document import Figure, visible
 from tasks.evaluate.evaluation import Evaluation, MultilabelEvaluation
 from tasks.evaluate.metrics import ClassFigures, MultilabelFigures, SeparateClassFigures, SplitFigures
 from tasks.evaluate.reading import log_softmax
@@ -28,17 +28,6 @@ _MOST_CURVES = 8
 _MOST_POINTS = 300
 _LABEL_CHARACTERS = 24
 _INCHES = (4.8, 3.8)  # legible when a phone shows it in its full width
-_STYLE = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 10,
-    "grid.alpha": 0.3,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.8,
-    "svg.fonttype": "none",  # text stays text: small, and in any script that the reader's machine can show
-    "svg.hashsalt": "hubtune",
-}
 
 
 @dataclass(frozen=True)
@@ -195,15 +184,6 @@ def _legend(axes: "Axes", title: str, place: "LegendLocType") -> None:
 @contextmanager
 def _axes(x: str, y: str) -> Iterator[tuple["Axes", io.BytesIO]]:
     """Axes to draw on from 0 to 1; what was drawn is in the buffer afterwards."""
-    from matplotlib import style
-    from matplotlib.figure import Figure as Canvas
-
-    svg = io.BytesIO()
-    with style.context(["default", "tableau-colorblind10", _STYLE]), warnings.catch_warnings():
-        # Text stays text, so a glyph that matplotlib's own font lacks is none of its business.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas = Canvas(figsize=_INCHES, layout="tight")
-        axes = canvas.add_subplot()
+    with drawing(*_INCHES) as (axes, svg):
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         yield axes, svg
-        canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})

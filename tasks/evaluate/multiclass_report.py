@@ -6,7 +6,7 @@ The most important comes first.
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.evaluate.document import Document, Figure, Paragraph, Section, Table, visible
+from tasks.document import Document, Figure, Paragraph, Section, Table, visible
 from tasks.evaluate.evaluation import Evaluation
 from tasks.evaluate.figures import Figures
 from tasks.evaluate.learning_curves import chance_of_one

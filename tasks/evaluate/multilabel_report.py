@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluate.document import Block, Document, Paragraph, Section, Table, visible
+from tasks.document import Block, Document, Paragraph, Section, Table, visible
 from tasks.evaluate.evaluation import MultilabelEvaluation
 from tasks.evaluate.figures import Figures
 from tasks.evaluate.metrics import MultilabelFigures

@@ -5,10 +5,10 @@ from dataclasses import astuple
 from typing import Any, TypeVar
 
 from schemas.handoff import Split
+from tasks.document import Block, Figure, Paragraph, Section, Table, visible
 from tasks.evaluate.bootstrap import RESAMPLES, Interval
 from tasks.evaluate.calibration import BINS, Calibration
 from tasks.evaluate.comparison import Compared
-from tasks.evaluate.document import Block, Figure, Paragraph, Section, Table, visible
 from tasks.evaluate.evaluation import Evaluation, MultilabelEvaluation
 from tasks.evaluate.learning_curves import diagnose, learning_curves
 from tasks.evaluate.metrics import MultilabelFigures, SplitFigures

@@ -18,7 +18,7 @@ from schemas.recipe import EvaluateRecipe
 from tasks.evaluate.evaluate import HELD_OUT, evaluate
 from tests.evaluate.small_artifacts import TOPICS, Inputs, Part, usual, usual_topics, write
 from tests.evaluate.test_evaluate import FILES, contents
-from tests.evaluate.test_report import Read
+from tests.test_document import Read
 
 KEYS = ["labels", "verdict", "splits", "intervals", "baselines", "threshold", "thresholds", "calibration", "slices"]
 

@@ -2,7 +2,7 @@
 
 import base64
 
-from tasks.evaluate.document import Block, Document, Figure, Paragraph, Section
+from tasks.document import Block, Document, Figure, Paragraph, Section
 from tasks.markdown import escaped, table
 
 

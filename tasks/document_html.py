@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from tasks.evaluate.document import Block, Document, Figure, Paragraph, Table
+from tasks.document import Block, Document, Figure, Paragraph, Table
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluate.document import Document, Figure, Paragraph, Section, Table, visible
-from tasks.evaluate.report_html import html_page
-from tasks.evaluate.report_markdown import markdown_page
+from tasks.document import Document, Figure, Paragraph, Section, Table, visible
+from tasks.document_html import html_page
+from tasks.document_markdown import markdown_page
 from tasks.markdown import escaped
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
