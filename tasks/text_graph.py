@@ -1,23 +1,55 @@
 """Text normalisation as TensorFlow ops: the same as `hubtune.inference.normalise`, for graphs that take text in."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE
+from hubtune.inference.replacements import (
+    ENTITY,
+    ENTITY_PASSES,
+    ESCAPED,
+    NAMED,
+    URL,
+    URL_WORD,
+    USER,
+    USER_REWRITE,
+    WINDOWS_1252,
+    WORD_PASSES,
+    Replacement,
+)
 
 
-def tf_normalise(texts: Any) -> Any:
+def tf_normalise(texts: Any, replace: Collection[Replacement] = ()) -> Any:
     """Normalise texts inside a graph; byte for byte what `normalise` gives for each of them.
 
     The one exception are compatibility characters that are newer than the Unicode version of the Python that runs
     `normalise`: TensorFlow Text brings its own tables.
 
     Args:
-        texts: string tensor of any shape, UTF-8. Bytes that are no UTF-8 are dropped.
+        texts: string[n], UTF-8. Bytes that are no UTF-8 are dropped.
+        replace: what is replaced, as in `normalise`.
 
     Returns:
-        String tensor of the same shape.
+        string[n].
     """
+    import tensorflow as tf
+
+    texts = _normalised(texts)
+    if "html_entities" in replace:
+        for _ in range(ENTITY_PASSES):
+            texts = _normalised(_without_entities(texts))
+        still = _normalised(_without_entities(texts)) != texts
+        texts = tf.where(still, _normalised(tf.strings.regex_replace(texts, "&", "")), texts)
+    for _ in range(WORD_PASSES if "urls" in replace or "users" in replace else 0):
+        if "urls" in replace:
+            texts = tf.strings.regex_replace(texts, URL, URL_WORD)
+        if "users" in replace:
+            texts = tf.strings.regex_replace(texts, USER, USER_REWRITE)
+        texts = _normalised(texts)
+    return texts
+
+
+def _normalised(texts: Any) -> Any:
     import tensorflow as tf
     import tensorflow_text as tf_text
 
@@ -26,6 +58,51 @@ def tf_normalise(texts: Any) -> Any:
     texts = tf.strings.regex_replace(texts, character_class(INVISIBLE), "")
     texts = tf_text.normalize_utf8(texts, "NFKC")
     return tf.strings.strip(tf.strings.regex_replace(texts, "  +", " "))
+
+
+def _without_entities(texts: Any) -> Any:
+    import tensorflow as tf
+    import tensorflow_text as tf_text
+
+    texts = tf.strings.regex_replace(texts, ESCAPED, "&")
+    pieces = tf_text.regex_split(texts, ENTITY, keep_delim_regex_pattern=ENTITY)
+    values = pieces.flat_values
+    places = tf.where(tf.strings.regex_full_match(values, ENTITY))
+    entities, which = tf.unique(tf.gather_nd(values, places))
+    replaced = tf.tensor_scatter_nd_update(values, places, tf.gather(_characters(entities), which))
+    return tf.strings.reduce_join(pieces.with_flat_values(replaced), axis=1)
+
+
+def _characters(entities: Any) -> Any:
+    """What entities stand for: string[n] -> string[n]."""
+    import tensorflow as tf
+
+    # No table, which a SavedModel would have to initialise: different entities are few.
+    same = entities[:, None] == tf.constant(list(NAMED))[None, :]
+    named = tf.gather(tf.constant(list(NAMED.values())), tf.argmax(same, axis=1))
+    characters = tf.where(tf.reduce_any(same, axis=1), named, entities)
+
+    numbered = tf.strings.regex_full_match(entities, "&#.*")
+    hexadecimal = tf.strings.regex_full_match(entities, "&#[xX].*")
+    digits = tf.strings.regex_replace(entities, "[&#xX;]", "")
+    decimals = tf.strings.to_number(tf.where(numbered & ~hexadecimal, digits, "0"), tf.int32)
+    codes = tf.where(hexadecimal, _hexadecimal(tf.where(hexadecimal, digits, "0")), decimals)
+    from_windows = (codes >= 0x80) & (codes < 0xA0)
+    codes = tf.where(from_windows, tf.gather(WINDOWS_1252, tf.where(from_windows, codes - 0x80, 0)), codes)
+    # What UTF-8 cannot encode is no character.
+    sound = ((codes > 0) & (codes < 0xD800)) | ((codes >= 0xE000) & (codes <= 0x10FFFF))
+    encoded = tf.strings.unicode_encode(tf.where(sound, codes, 0xFFFD)[:, None], "UTF-8")
+    return tf.where(numbered, encoded, characters)
+
+
+def _hexadecimal(digits: Any) -> Any:
+    """Numbers of up to six hexadecimal digits: string[n] -> int32[n]."""
+    import tensorflow as tf
+
+    six = tf.strings.substr(tf.strings.join(["00000", tf.strings.lower(digits)]), -6, 6)
+    codes = tf.cast(tf.reshape(tf.io.decode_raw(six, tf.uint8), [-1, 6]), tf.int32)
+    values = tf.where(codes >= ord("a"), codes - ord("a") + 10, codes - ord("0"))
+    return tf.reduce_sum(values * tf.constant([16**place for place in range(5, -1, -1)]), axis=1)
 
 
 def character_class(ranges: Iterable[tuple[int, int]]) -> str:

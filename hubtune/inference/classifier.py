@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hubtune.errors import InvalidData, ModelNotFound, UnsupportedModel
+from hubtune.inference.replacements import Replacement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 Engine = Literal["onnx", "tensorflow"]
 Task = Literal["multiclass", "multilabel"]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of a published model: raised when an older hubtune could no longer read what is written."""
 
 DECISION = 0.5
 """Probability from which on a text belongs to a class, where it may belong to several."""
 
 NORMALISATION = 1
-"""Version of `hubtune.inference.normalise`: raised when it gives another text for any text."""
+"""Version of `hubtune.inference.normalise`: raised when it, or a replacement, gives another text for any text."""
 
 DESCRIPTION = "classifier.json"
 _FILES: dict[Engine, tuple[str, ...]] = {
@@ -36,8 +37,8 @@ _FILES: dict[Engine, tuple[str, ...]] = {
 class Description(BaseModel):
     """`classifier.json` of a published model.
 
-    `task` is missing in format 1, which knew one task only. `max_length` counts tokens, special ones included; it is
-    None where the model takes text and not tokens.
+    `task` is missing in format 1, which knew one task only, and `replace` up to format 2. `max_length` counts tokens,
+    special ones included; it is None where the model takes text and not tokens.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class Description(BaseModel):
     labels: list[str]
     max_length: int | None
     normalisation: int
+    replace: list[Replacement] = []
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,9 @@ class Classifier:
             )
         from hubtune.inference.onnx_engine import OnnxEngine
 
-        return cls(description, OnnxEngine(folder, description.max_length, len(description.labels)))
+        return cls(
+            description, OnnxEngine(folder, description.max_length, len(description.labels), description.replace)
+        )
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify texts.

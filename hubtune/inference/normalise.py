@@ -8,6 +8,15 @@ version of Unicode, and `tasks/text_graph.py` must do the same inside a TensorFl
 
 import re
 import unicodedata
+from collections.abc import Collection
+
+from hubtune.inference.replacements import (
+    ENTITY_PASSES,
+    WORD_PASSES,
+    Replacement,
+    with_words,
+    without_entities,
+)
 
 WHITE_SPACE = (
     # The White_Space property of Unicode (PropList.txt), which has not changed since Unicode 6.3.
@@ -38,19 +47,43 @@ INVISIBLE = (
 _SURROGATES = (0xD800, 0xDFFF)
 
 
-def normalise(text: str) -> str:
+def normalise(text: str, replace: Collection[Replacement] = ()) -> str:
     """Bring a text into the one form that is trained on and answered from.
 
     Control, format, private-use and other invisible characters are removed, the rest is brought into Unicode's NFKC
-    form (UAX 15), every run of white space becomes one space, and none is left at the ends. Normalising twice is the
-    same as once.
+    form (UAX 15), every run of white space becomes one space, and none is left at the ends. After that the recipe's
+    replacements are made: first entities, of which addresses and names may be made. Normalising twice is the same as
+    once.
 
     Args:
         text: any string.
+        replace: what is replaced: see `hubtune.inference.replacements`.
 
     Returns:
         The normalised text; empty when nothing visible is in it.
     """
+    text = _normalised(text)
+    if "html_entities" in replace and "&" in text:
+        text = _read_entities(text)
+    urls, users = "urls" in replace, "users" in replace
+    if urls or users:
+        for _ in range(WORD_PASSES):
+            before, text = text, _normalised(with_words(text, urls, users))
+            if text == before:
+                break
+    return text
+
+
+def _read_entities(text: str) -> str:
+    for _ in range(ENTITY_PASSES):
+        before, text = text, _normalised(without_entities(text))
+        if text == before:
+            return text
+    still = _normalised(without_entities(text)) != text
+    return _normalised(text.replace("&", "")) if still else text
+
+
+def _normalised(text: str) -> str:
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip(" ")
     if _IRREGULAR.search(text) is None and unicodedata.is_normalized("NFKC", text):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact
 from hubtune.inference.normalise import normalise
+from hubtune.inference.replacements import Replacement
 from hubtune.inference.tokenizer import WordPieceTokenizer
 
 # Texts that are tokenised and sorted together: enough to find neighbours of the same length, and a bound on memory.
@@ -26,18 +27,19 @@ class OnnxEngine:
         folder: the folder that holds the two.
         max_length: tokens per text, special ones included; the rest is cut.
         classes: how many classes the model tells apart.
+        replace: what is replaced in the texts.
 
     Raises:
         CorruptArtifact: the model does not load.
     """
 
-    def __init__(self, folder: Path, max_length: int, classes: int) -> None:
+    def __init__(self, folder: Path, max_length: int, classes: int, replace: Sequence[Replacement] = ()) -> None:
         # Since version 1.29 it sends what it does to its makers, unless this is set before it is imported.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()  # most of it, where it was imported before
-        self._max_length, self._classes = max_length, classes
+        self._max_length, self._classes, self._replace = max_length, classes, replace
         self._tokenizer = WordPieceTokenizer.load(folder / "tokenizer")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only; ONNX Runtime warns of every subgraph that it simplifies
@@ -60,7 +62,7 @@ class OnnxEngine:
         """
         result = np.empty((len(texts), self._classes), np.float32)
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            chunk = [normalise(text) for text in texts[start : start + _TEXTS_AT_ONCE]]
+            chunk = [normalise(text, self._replace) for text in texts[start : start + _TEXTS_AT_ONCE]]
             ids = self._tokenizer.encode(chunk, self._max_length)
             for batch in _batches([len(text) for text in ids]):
                 result[start + batch] = self._answer([ids[position] for position in batch])

@@ -17,7 +17,8 @@ def export(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Export the SavedModel, and the ONNX model with its tokenizer where ONNX can express the classifier.
 
     Args:
-        request: `model`, `classifier` (folders of the artifacts) and `folder` (where the files go).
+        request: `model`, `classifier` (folders of the artifacts), `folder` (where the files go) and `replace` (what is
+            replaced in the texts).
         say: takes progress lines.
 
     Returns:
@@ -29,7 +30,7 @@ def export(request: dict[str, Any], say: Say) -> dict[str, Any]:
     model, folder = Path(request["model"]), Path(request["folder"])
     classifier = load_classifier(model, Path(request["classifier"]))
     started = time.monotonic()
-    export_saved_model(classifier, model, folder)
+    export_saved_model(classifier, model, folder, request["replace"])
     say(f"SavedModel written in {time.monotonic() - started:.1f} s")
     if classifier.trained.interface == "text_embedding":
         operations = ", ".join(text_operations(classifier.pretrained))

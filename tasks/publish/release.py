@@ -15,6 +15,7 @@ import polars as pl
 import yaml
 
 from hubtune.inference.classifier import DESCRIPTION, FORMAT, NORMALISATION, Description, Engine
+from hubtune.inference.replacements import Replacement
 from hubtune.progress import Say
 from schemas.handoff import SPLITS, Metrics, ModelFacts, ReleaseFacts, Split
 from schemas.recipe import Recipe
@@ -62,7 +63,8 @@ def build_release(
     assert recipe.name is not None  # a validated recipe has a name
     trained = read_trained(classifier)
     evaluated = read_evaluated(classifier, rows, trained.task)
-    request = {"model": str(model), "classifier": str(classifier), "folder": str(folder)}
+    replace = _replaced(rows)
+    request = {"model": str(model), "classifier": str(classifier), "folder": str(folder), "replace": replace}
     exported = run_in_fresh_process("tasks.publish.export", request, say, timeout_seconds=_EXPORT_SECONDS)
     engine: Engine = exported["engine"]
     description = Description(
@@ -74,6 +76,7 @@ def build_release(
         labels=trained.labels,
         max_length=trained.max_length if trained.interface == "bert_encoder" else None,
         normalisation=NORMALISATION,
+        replace=replace,
     )
     _write_json(folder / DESCRIPTION, description.model_dump())
     proofs = _prove_all(folder, description, evaluated, say)
@@ -177,6 +180,12 @@ def _prove_all(folder: Path, description: Description, evaluated: Evaluated, say
             for name, engine in engines.items()
         }
         return {name: future.result() for name, future in running.items()}
+
+
+def _replaced(rows: Path) -> list[Replacement]:
+    path = rows / "replace.json"
+    found: list[Replacement] = json.loads(path.read_bytes()) if path.exists() else []
+    return found
 
 
 def _rows_of_each_class(rows: Path, classes: int) -> tuple[dict[Split, list[int]], dict[Split, int]]:

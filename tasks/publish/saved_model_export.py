@@ -2,16 +2,20 @@
 
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from hubtune.inference.classifier import DECISION
+from hubtune.inference.replacements import Replacement
 from tasks.publish.classifier_graph import ClassifierGraph, Tensor
 from tasks.saved_model_bytes import save_reproducibly
 from tasks.text_graph import tf_normalise
 
 
-def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -> None:
+def export_saved_model(
+    classifier: ClassifierGraph, model: Path, folder: Path, replace: Collection[Replacement] = ()
+) -> None:
     """Write `saved_model.pb`, `variables/` and `assets/`.
 
     The signature `serving_default` takes `text` (string[n]) and gives `label` (string[n]) and `probabilities`
@@ -23,6 +27,7 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
         classifier: what to export.
         model: folder of the model artifact, for an encoder's preprocessor.
         folder: where the files go.
+        replace: what is replaced in the texts.
     """
     import tensorflow as tf
 
@@ -38,7 +43,7 @@ def export_saved_model(classifier: ClassifierGraph, model: Path, folder: Path) -
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def serve(text: Tensor) -> dict[str, Tensor]:
-        normalised = tf_normalise(text)
+        normalised = tf_normalise(text, replace)
         if classifier.trained.interface == "bert_encoder":
             vectors = _encode(classifier, exported.preprocessor, normalised)
         else:

@@ -90,6 +90,16 @@ AWKWARD_TEXTS: dict[str, str] = {
     "new punctuation": "a\u2e43b a\u2e52b a\u0a76b",
 }
 
+TO_REPLACE: list[str] = [
+    "@ann: is this &quot;new&quot;? https://example.org/a?b=1&amp;c=2#d",
+    "RT @Bob_2 &gt;&gt; WWW.EXAMPLE.COM/path, really &amp;amp; truly",
+    "caf&eacute; &#233; &#xE9; &#xe9; &#0233; &hellip;&nbsp;&frac12; &#150; &#x1F600;",
+    "mail ann@example.org; AT&T; a & b; &nothing; &; &#; &#x; http:// @",
+    "(see http://a.b/c_(d).) '@x' <@y> @@z é@w",
+    "＆ｌｔ；ｈｔｔｐ：／／ａ．ｂ ＠ｎａｍｅ &#64;name &commat;name",
+]
+"""Texts that hold what a recipe may have replaced."""
+
 # Blocks of thousands of characters that every library treats alike: ideographs, syllables, Tangut, private use. Of
 # those only the edges are tried.
 _UNIFORM = (

@@ -177,6 +177,16 @@ def test_a_damaged_file_is_never_used(store: Store) -> None:
         Classifier.load("handmade", store=store.root)
 
 
+def test_what_was_replaced_in_training_is_replaced_in_answering(tmp_path: Path) -> None:
+    write_handmade_release(tmp_path)
+    texts = ["@fine", "@awful", "&#102;ine"]
+    plain = Classifier.from_folder(tmp_path).predict(texts)
+    assert [answer.label for answer in plain] == ["good", "bad", "neither"]
+    write_description(tmp_path, replace=["users", "html_entities"])
+    replaced = Classifier.from_folder(tmp_path).predict(texts)
+    assert [answer.label for answer in replaced] == ["neither", "neither", "good"]
+
+
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="no published model"):
         Classifier.from_folder(tmp_path)
@@ -185,7 +195,7 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 3, "new_field": 1}, "format 3; this hubtune reads up to format 2"),
+        ({"format": 4, "new_field": 1}, "format 4; this hubtune reads up to format 3"),
         ({"task": "regression"}, "task"),
         ({"normalisation": 2}, "normalised by rules 2"),
         ({"engine": "magic"}, "engine"),

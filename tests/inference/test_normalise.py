@@ -1,13 +1,16 @@
 """Normalisation: what it does, that twice is once, and that Python and TensorFlow do the same."""
 
 import unicodedata
+from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE, normalise
-from tests.inference.awkward_texts import AWKWARD_TEXTS, CHARACTERS
+from hubtune.inference.replacements import NAMED, Replacement
+from tests.inference.awkward_texts import AWKWARD_TEXTS, CHARACTERS, TO_REPLACE
 
 # Compatibility characters of Unicode 15 and 16, which TensorFlow Text 2.21 maps and an older Python does not know:
 # Cyrillic modifier letters, outlined letters and digits. A Python that knows them maps them too.
@@ -110,9 +113,96 @@ def test_tensorflow_drops_bytes_that_are_no_text(texts: list[bytes]) -> None:
     assert all("\ufffd" not in text for text in decoded)
 
 
-def in_tensorflow(texts: list[str] | list[bytes]) -> list[str]:
+ALL = get_args(Replacement)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Fish &amp; chips &lt;3 &quot;hot&quot;", 'Fish & chips <3 "hot"'),
+        ("&#39;tis caf&eacute; &#x1F600;&nbsp;time", "'tis café 😀 time"),
+        ("twice &amp;lt; thrice &amp;amp;gt;", "twice < thrice >"),
+        ("&" + "amp;#38;#x26;AMP;#038;" * 50 + "quot;", '"'),
+        ("formed &#3&#57;; of &#3&#5&#55;;;", "formed ' of '"),
+        ("＆ａｍｐ； in full width", "& in full width"),
+        ("&hellip; and &frac12;", "... and 1⁄2"),
+        ("AT&T &unknown; &amp & b; &#; &#x;", "AT&T &unknown; &amp & b; &#; &#x;"),
+        ("old &#150; dash, none &#0; &#xD800; &#x110000; &#9999999;", "old – dash, none"),
+        ("see https://example.org/a?b=c#d, or HTTP://X.Y/z.", "see http, or http."),
+        ("(www.example.org) and 'http://a.b/c'!", "(http) and 'http'!"),
+        ("see http://a.b&nbsp;and more", "see http and more"),
+        ("http://a.b&#10;next line", "http next line"),
+        ('<a href="http://a.b/c">click</a> &lt;www.a.org&gt;text', '<a href="http">click</a> <http>text'),
+        ("ftp://a.b http:// httpx www", "ftp://a.b http:// httpx www"),
+        ("@ann and @bob_2: hi @ ann", "@user and @user: hi @ ann"),
+        ("mail ann@example.org, not @@ann", "mail ann@example.org, not @@ann"),
+        ("josé@example.org", "josé@user.org"),
+        ("&#64;ann wrote http&colon;//a.b", "@user wrote http"),
+        ("@Q\u0323", "@userṛ"),
+    ],
+)
+def test_what_is_replaced(text: str, expected: str) -> None:
+    assert normalise(text, ALL) == normalise(expected)
+
+
+def test_only_what_was_asked_for_is_replaced() -> None:
+    text = "&lt; http://a.b @ann"
+    assert normalise(text) == text
+    assert normalise(text, ["html_entities"]) == "< http://a.b @ann"
+    assert normalise(text, ["urls"]) == "&lt; http @ann"
+    assert normalise(text, ["users"]) == "&lt; http://a.b @user"
+
+
+# Pieces out of which whatever is replaced can come about, also by replacing another.
+PIECES = [
+    "&",
+    "amp;",
+    "lt;",
+    "#",
+    "x",
+    "26",
+    ";",
+    "&#38;",
+    "&#x40;",
+    "@",
+    "ann",
+    "http",
+    "://",
+    "www.",
+    "b.c",
+    " ",
+    "é",
+]
+REPLACEABLE = st.lists(st.sampled_from([*PIECES, "ＡＭＰ；", "＠", "\u0323", "&NotEqualTilde;", ")", ","]), max_size=12)
+
+
+@given(REPLACEABLE.map("".join), st.sets(st.sampled_from(ALL)))
+def test_nothing_is_left_to_replace(text: str, replace: set[Replacement]) -> None:
+    once = normalise(text, replace)
+    assert normalise(once, replace) == once
+    assert normalise(once) == once
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(st.lists(REPLACEABLE.map("".join), min_size=1, max_size=20))
+def test_tensorflow_replaces_the_same(texts: list[str]) -> None:
+    assert in_tensorflow(texts, ALL) == [normalise(text, ALL) for text in texts]
+
+
+@pytest.mark.slow
+def test_tensorflow_knows_the_same_entities() -> None:
+    numbers = [*range(0x300), 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0xFFFD, 0xFFFE, 0x10000, 0x10FFFF, 0x110000, 0xFFFFFF]
+    texts = [*NAMED, *(f"a&#{number};b" for number in numbers), *(f"a&#x{number:X};b" for number in numbers)]
+    texts += [*TO_REPLACE, *AWKWARD_TEXTS.values(), "&#x00000041;", "&#0000065;", "&#00000065;"]
+    assert in_tensorflow(texts, ALL) == [normalise(text, ALL) for text in texts]
+    for replace in ALL:
+        assert in_tensorflow(TO_REPLACE, [replace]) == [normalise(text, [replace]) for text in TO_REPLACE]
+
+
+def in_tensorflow(texts: list[str] | list[bytes], replace: Sequence[Replacement] = ()) -> list[str]:
     import tensorflow as tf
 
     from tasks.text_graph import tf_normalise
 
-    return [text.decode() for text in tf_normalise(tf.constant(texts)).numpy().tolist()]
+    return [text.decode() for text in tf_normalise(tf.constant(texts), replace).numpy().tolist()]

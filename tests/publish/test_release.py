@@ -15,9 +15,9 @@ from scipy.special import expit, softmax
 from hubtune.inference import Classifier
 from schemas.recipe import Recipe
 from tasks.fresh_process import run_in_fresh_process
-from tests.inference.awkward_texts import AWKWARD_TEXTS
+from tests.inference.awkward_texts import AWKWARD_TEXTS, TO_REPLACE
 from tests.publish.conftest import Built
-from tests.publish.tiny_models import LABELS
+from tests.publish.tiny_models import LABELS, REPLACE
 
 pytestmark = pytest.mark.slow
 
@@ -107,13 +107,17 @@ def test_both_engines_agree_on_awkward_texts(fine_tuned: Built, tmp_path: Path) 
         if name.startswith(("saved_model.pb", "variables", "assets")):
             (served / name).parent.mkdir(parents=True, exist_ok=True)
             (served / name).write_bytes(content)
-    texts = [*AWKWARD_TEXTS.values(), "[CLS] typed [SEP] by [PAD] hand [MASK]", "", "why " * 5000]
+    texts = [*AWKWARD_TEXTS.values(), *TO_REPLACE, "[CLS] typed [SEP] by [PAD] hand [MASK]", "", "why " * 5000]
     together, alone, nothing = in_plain_tensorflow(served, texts)
     assert sorted(together) == ["label", "probabilities"]
     classifier = Classifier.from_folder(fine_tuned.folder)
     assert [answer.label for answer in classifier.predict(texts)] == together["label"]
     np.testing.assert_allclose(classifier.probabilities(texts), together["probabilities"], atol=1e-5)
     np.testing.assert_allclose(alone["probabilities"], together["probabilities"][:1], atol=1e-5)
+    # Whoever is named, and whichever address it is: the answer is the same.
+    replaced = ["What is known about & <http> by @user?", "What is known about &amp; <https://a.org/b> by @ann?"]
+    one, other = classifier.probabilities(replaced)
+    assert one.tolist() == other.tolist()
     assert nothing == {"label": [], "probabilities": []}
 
 
@@ -124,6 +128,7 @@ def test_a_release_depends_on_nothing_but_its_inputs(fine_tuned: Built, tmp_path
         "model": str(fine_tuned.inputs.model),
         "classifier": str(fine_tuned.inputs.classifier),
         "folder": str(again),
+        "replace": REPLACE,
     }
     run_in_fresh_process("tasks.publish.export", request, lambda line: None, timeout_seconds=300)
     exported, built = files(again), files(fine_tuned.folder)
@@ -162,7 +167,7 @@ def test_of_several_classes_each_has_the_probability_that_was_evaluated(multilab
 
 def test_a_release_says_that_a_text_may_have_several_classes(multilabel: Built) -> None:
     description = json.loads((multilabel.folder / "classifier.json").read_text())
-    assert (description["format"], description["task"]) == (2, "multilabel")
+    assert (description["format"], description["task"]) == (3, "multilabel")
     metrics = json.loads((multilabel.folder / "metrics.json").read_text())
     assert metrics["proof"] == {"saved_model": {"rows": 45, "ties": 0}, "onnx": {"rows": 45, "ties": 0}}
     assert [threshold["positive_class"] for threshold in metrics["thresholds"]] == LABELS

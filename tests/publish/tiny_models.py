@@ -26,6 +26,7 @@ from tasks.evaluate.evaluate import evaluate
 from tests.inference.awkward_texts import AWKWARD_TEXTS
 
 LABELS = ["sincere", "insincere", "neither | nor"]
+REPLACE = ["html_entities", "urls", "users"]
 SETS = [[0], [1, 2], [], [0, 1, 2], [2], [0, 2]]
 WIDTH, MAX_LENGTH = 16, 24
 TOPICS = ["plants", "taxes", "the moon", "old maps", "bread", "rivers", "my cousin's cat", "glaciers", "violins"]
@@ -45,6 +46,7 @@ def main(folder: Path) -> None:
     keys = [number.to_bytes(16, "big") for number in range(len(texts))]
     labels: list[Any] = [number % len(LABELS) for number in range(len(texts))]
     table = _rows(folder / "rows", keys, texts, pl.Series(labels, dtype=pl.Int32))
+    (folder / "rows" / "replace.json").write_text(json.dumps(REPLACE))
     sets: list[Any] = [SETS[number % len(SETS)] for number in range(len(texts))]
     several = _rows(folder / "multilabel" / "rows", keys, texts, pl.Series(sets, dtype=pl.List(pl.Int32)))
 
