@@ -39,9 +39,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, 0 where nothing differs, and what moved it most, the strongest first."""
+    """A figure, 0 where nothing differs, and what moved it most, the strongest first.
+
+    `by_chance` is what the figure is where nothing but chance differs: that of all rows of both sides, dealt at random
+    into two sets as large as the sides.
+    """
 
     value: float
+    by_chance: float
     moved: tuple[Share, ...]
 
 
@@ -74,53 +79,83 @@ def compare(reference: Path, current: Path) -> Drift:
     Returns:
         The figures.
     """
-    classes_before, classes_now = _classes(reference), _classes(current)
     # By name: an index may mean another class in each of them.
-    classes = list(dict.fromkeys([*classes_before, *classes_now]))
-    labels, shares = _stability(
-        classes,
-        np.array([classes_before.get(name, 0) for name in classes]),
-        np.array([classes_now.get(name, 0) for name in classes]),
+    classes = list(dict.fromkeys([*_classes(reference), *_classes(current)]))
+    before, now = (_rows(folder, classes) for folder in (reference, current))
+    found, dealt = _measured(before, now, classes), _measured(*_dealt(before, now), classes)
+    figures = {name: Figure(value, dealt.values[name], found.moved[name]) for name, value in found.values.items()}
+    return Drift(
+        rows_before=before.height, rows_now=now.height, **figures, classes=found.classes, lengths=found.lengths
     )
-    words_before, words_now = _words_per_text(reference), _words_per_text(current)
+
+
+def _classes(rows: Path) -> list[str]:
+    names: list[str] = json.loads((rows / "labels.json").read_text(encoding="utf-8"))
+    return names
+
+
+def _rows(rows: Path, classes: Sequence[str]) -> pl.DataFrame:
+    """The training rows: `key`, `text`, and `label`, a list of indices into `classes`."""
+    table = pl.read_parquet(rows / "train.parquet", columns=["key", "text", "label"], glob=False)
+    labels = table["label"]
+    lists = labels if isinstance(labels.dtype, pl.List) else labels.reshape((-1, 1)).arr.to_list()
+    own = _classes(rows)
+    index = pl.element().replace_strict(
+        list(range(len(own))), [classes.index(name) for name in own], return_dtype=pl.Int32
+    )
+    return table.with_columns(lists.list.eval(index).alias("label"))
+
+
+def _dealt(before: pl.DataFrame, now: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of both sides in two sets of the same sizes, at random but always in the same way."""
+    # Keys are hashes. Those of one side are read backwards, so that the two copies of a text that both sides have are
+    # dealt apart from each other.
+    key = pl.col("key").bin.encode("hex")
+    label = pl.col("label").list.eval(pl.element().cast(pl.String)).list.join(",")
+    both = pl.concat([before.with_columns(place=key), now.with_columns(place=key.str.reverse())])
+    both = both.sort("place", label)
+    return both.head(before.height), both.tail(now.height)
+
+
+_Found = tuple[float, tuple[Share, ...]]
+"""A figure's value, and what moved it most."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    values: dict[str, float]
+    moved: dict[str, tuple[Share, ...]]
+    classes: tuple[Share, ...]
+    lengths: tuple[Share, ...]
+
+
+def _measured(before: pl.DataFrame, now: pl.DataFrame, classes: Sequence[str]) -> _Measured:
+    counts = [
+        np.bincount(side["label"].explode().drop_nulls().to_numpy(), minlength=len(classes)) for side in (before, now)
+    ]
+    labels, shares = _stability(classes, *counts)
+    words_before, words_now = (
+        side["text"].str.count_matches(_WORD).cast(pl.Int64).to_numpy() for side in (before, now)
+    )
     edges = _edges(words_before)
     length, lengths = _stability(_bin_names(edges), _in_bins(words_before, edges), _in_bins(words_now, edges))
 
-    words = _words(reference).join(_words(current), on="word", how="full", coalesce=True, suffix="_now")
+    words = _words(before).join(_words(now), on="word", how="full", coalesce=True, suffix="_now")
     # Floating-point sums depend on the order, and a table of groups has none.
     words = words.with_columns(pl.col("count", "count_now").fill_null(0)).sort("word")
-    return Drift(
-        rows_before=words_before.size,
-        rows_now=words_now.size,
-        labels=labels,
-        length=length,
-        vocabulary=_new_words(words),
-        words=_divergence(words),
+    found = {"labels": labels, "length": length, "vocabulary": _new_words(words), "words": _divergence(words)}
+    return _Measured(
+        values={name: value for name, (value, _) in found.items()},
+        moved={name: moved for name, (_, moved) in found.items()},
         classes=shares,
         lengths=lengths,
     )
 
 
-def _classes(rows: Path) -> dict[str, int]:
-    """How many rows each class has; a row with several classes counts for each of them."""
-    names: list[str] = json.loads((rows / "labels.json").read_text(encoding="utf-8"))
-    labels = pl.read_parquet(rows / "train.parquet", columns=["label"], glob=False)["label"]
-    if isinstance(labels.dtype, pl.List):
-        labels = labels.explode().drop_nulls()
-    counts = np.bincount(labels.to_numpy(), minlength=len(names))
-    return dict(zip(names, counts.tolist(), strict=True))
-
-
-def _words_per_text(rows: Path) -> NDArray[np.int64]:
-    count = pl.col("text").str.count_matches(_WORD).cast(pl.Int64)
-    return pl.scan_parquet(rows / "train.parquet", glob=False).select(count).collect()["text"].to_numpy()
-
-
-def _words(rows: Path) -> pl.DataFrame:
+def _words(rows: pl.DataFrame) -> pl.DataFrame:
     """How often each word occurs; words that differ in capitals alone are one."""
     found = pl.col("text").str.to_lowercase().str.extract_all(_WORD).alias("word")
-    texts = pl.scan_parquet(rows / "train.parquet", glob=False)
-    every = texts.select(found).explode("word").drop_nulls()
+    every = rows.lazy().select(found).explode("word").drop_nulls()
     # Piece by piece: all words of a million texts at once would be gigabytes.
     return every.group_by("word").agg(pl.len().cast(pl.Int64).alias("count")).collect(engine="streaming")
 
@@ -151,34 +186,35 @@ def _in_bins(lengths: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np
 
 def _stability(
     names: Sequence[str], before: NDArray[np.int64], now: NDArray[np.int64]
-) -> tuple[Figure, tuple[Share, ...]]:
+) -> tuple[_Found, tuple[Share, ...]]:
     """The population stability index of counts, and the share of each of them."""
     p, q = (_shares(counts + _ADDED) for counts in (before, now))
     parts = (q - p) * np.log(q / p)
     shares = _named(names, _shares(before), _shares(now))
-    return _figure(parts, shares), shares
+    strongest = _moved([shares[index] for index in _strongest(parts)])
+    return (_rounded(parts.sum()), strongest), shares
 
 
-def _divergence(words: pl.DataFrame) -> Figure:
+def _divergence(words: pl.DataFrame) -> _Found:
     """The Jensen-Shannon divergence to base 2 (Lin, 1991)."""
     p, q = _shares(words["count"].to_numpy()), _shares(words["count_now"].to_numpy())
     if p.any() != q.any():
-        return Figure(1.0, ())  # one of them has no words at all: they have none in common
+        return 1.0, ()  # one of them has no words at all: they have none in common
     middle = (p + q) / 2
     parts = (rel_entr(p, middle) + rel_entr(q, middle)) / (2 * math.log(2))
     strongest = _strongest(parts)
     names = words["word"].gather(strongest).to_list()
-    return Figure(_rounded(parts.sum()), _moved(_named(names, p[strongest], q[strongest])))
+    return _rounded(parts.sum()), _moved(_named(names, p[strongest], q[strongest]))
 
 
-def _new_words(words: pl.DataFrame) -> Figure:
+def _new_words(words: pl.DataFrame) -> _Found:
     """The share of this run's words that the reference does not have."""
     total = max(1, int(words["count_now"].sum()))
     new = words.filter(pl.col("count") == 0)
     top = new.sort("count_now", "word", descending=[True, False]).head(MOVED)
     counts = top["count_now"].to_numpy()
     shares = _named(top["word"].to_list(), np.zeros(counts.size), counts / total)
-    return Figure(_rounded(int(new["count_now"].sum()) / total), _moved(shares))
+    return _rounded(int(new["count_now"].sum()) / total), _moved(shares)
 
 
 def _shares(counts: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.float64]:
@@ -188,10 +224,6 @@ def _shares(counts: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.f
 def _named(names: Sequence[str], before: NDArray[np.float64], now: NDArray[np.float64]) -> tuple[Share, ...]:
     pairs = zip(names, before.tolist(), now.tolist(), strict=True)
     return tuple(Share(name, _rounded(old), _rounded(new)) for name, old, new in pairs)
-
-
-def _figure(parts: NDArray[np.float64], shares: Sequence[Share]) -> Figure:
-    return Figure(_rounded(parts.sum()), _moved([shares[index] for index in _strongest(parts)]))
 
 
 def _strongest(parts: NDArray[np.float64]) -> NDArray[np.int64]:

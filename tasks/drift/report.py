@@ -1,18 +1,19 @@
-"""The report on drift: drift.json for programs, report.md for people (it is shown in the Prefect UI).
+"""The report on drift: drift.json for programs, report.md (shown in the Prefect UI) and report.html for people.
 
 It names no limit: which figure is too large is for the recipe to say, and the same comparison may be judged by others.
 """
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from schemas.handoff import DriftFacts
+from tasks.document import Block, Document, Figure, Paragraph, Section, Table, visible
+from tasks.document_html import html_page
+from tasks.document_markdown import markdown_page
 from tasks.drift.compare import Drift, Share, compare
 from tasks.drift.drawing import bars, drawn
-from tasks.markdown import escaped, table
 
 FIGURES = ("labels", "length", "vocabulary", "words")
 
@@ -35,13 +36,13 @@ _SENTENCES = {
 
 
 def write_drift(reference: Path, current: Path, digest: str, folder: Path) -> DriftFacts:
-    """Compare the training rows of two artifacts and write drift.json and report.md.
+    """Compare the training rows of two artifacts and write drift.json, report.md and report.html.
 
     Args:
         reference: folder of the `rows` artifact that the published version was trained on.
         current: folder of the `rows` artifact of this run.
         digest: the digest of the reference.
-        folder: where the two files go.
+        folder: where the files go.
 
     Returns:
         The facts of the `drift` artifact.
@@ -50,68 +51,69 @@ def write_drift(reference: Path, current: Path, digest: str, folder: Path) -> Dr
     content = {"reference": digest} | asdict(drift)
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     (folder / "drift.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(page(drift), encoding="utf-8")
+    written = document(drift)
+    (folder / "report.md").write_text(markdown_page(written), encoding="utf-8")
+    (folder / "report.html").write_text(html_page(written), encoding="utf-8")
     return DriftFacts(
         reference=digest,
         labels=drift.labels.value,
         length=drift.length.value,
         vocabulary=drift.vocabulary.value,
         words=drift.words.value,
+        by_chance={name: getattr(drift, name).by_chance for name in FIGURES},
     )
 
 
-def page(drift: Drift) -> str:
-    """The report as a page of GitHub's Markdown.
+def document(drift: Drift) -> Document:
+    """Write the report.
 
     Args:
         drift: the figures.
 
     Returns:
-        Markdown, with the drawings as `data:` URIs.
+        The document.
     """
-    values = {name: getattr(drift, name).value for name in FIGURES}
-    rows = [(name, f"{value:.4f}", _MEASURED_BY[name], _SENTENCES[name]) for name, value in values.items()]
-    return "\n".join(
-        (
-            "# Drift\n",
-            f"{drift.rows_now:,} training rows **now**, compared with the {drift.rows_before:,} that the latest "
-            "published version was trained on (**before**).\n",
-            table(("figure", "value", "measured by", "what it means"), rows, right=(1,)),
-            "## Classes\n",
-            _drawing(drift.classes, "share of the labels", "class"),
-            _moved("class", drift.labels.moved),
-            "## Words per text\n",
-            _drawing(drift.lengths, "share of the texts", "number of words"),
-            _moved("words", drift.length.moved),
-            "## New words\n",
-            _moved("word", drift.vocabulary.moved),
-            "## All words\n",
-            _moved("word", drift.words.moved),
-        )
+    found = {name: getattr(drift, name) for name in FIGURES}
+    rows = [
+        (name, f"{figure.value:.4f}", f"{figure.by_chance:.4f}", _MEASURED_BY[name], _SENTENCES[name])
+        for name, figure in found.items()
+    ]
+    compared = (
+        f"{drift.rows_now:,} training rows now, compared with the {drift.rows_before:,} that the latest published "
+        "version was trained on (before)."
+    )
+    figures = Table(("figure", "value", "by chance", "measured by", "what it means"), rows, texts=(0, 3, 4), long=4)
+    chance = "By chance: the figure of the same rows, dealt at random into two sets of the same sizes."
+    classes = _drawing(drift.classes, "share of the labels", "class")
+    lengths = _drawing(drift.lengths, "share of the texts", "number of words")
+    return Document(
+        "Drift",
+        [Paragraph(compared), figures, Paragraph(chance)],
+        [
+            Section("Classes", [classes, *_moved("class", drift.labels.moved)]),
+            Section("Words per text", [lengths, *_moved("words", drift.length.moved)]),
+            Section("New words", _moved("word", drift.vocabulary.moved)),
+            Section("All words", _moved("word", drift.words.moved)),
+        ],
     )
 
 
-def _drawing(shares: Sequence[Share], axis: str, called: str) -> str:
+def _drawing(shares: Sequence[Share], axis: str, called: str) -> Figure:
     shown = drawn(shares)
     some = "" if len(shown) == len(shares) else f"; the {len(shown)} largest of {len(shares):,}"
-    svg = base64.b64encode(bars(shown, axis)).decode()
-    return f"![The share of each {called} before and now{some}](data:image/svg+xml;base64,{svg})\n"
+    return Figure(bars(shown, axis), f"The share of each {called} before and now{some}")
 
 
-def _moved(called: str, shares: Sequence[Share]) -> str:
+def _moved(called: str, shares: Sequence[Share]) -> list[Block]:
     if not shares:
-        return "Nothing to name.\n"
+        return [Paragraph("Nothing to name.")]
     rows = [
         (
-            escaped(_cut(share.name)),
+            visible(share.name, _SHOWN_CHARACTERS),
             f"{share.before:.2%}",
             f"{share.now:.2%}",
             f"{(share.now - share.before) * 100:+.2f}",
         )
         for share in shares
     ]
-    return "What moved most:\n\n" + table((called, "before", "now", "points"), rows, right=(1, 2, 3))
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
+    return [Paragraph("What moved most:"), Table((called, "before", "now", "points"), rows)]

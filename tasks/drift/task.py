@@ -13,7 +13,7 @@ from schemas.handoff import DriftFacts
 from schemas.recipe import DriftRecipe
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
-VERSION = 1
+VERSION = 2
 
 
 def published_rows(name: str, rows: Artifact) -> Artifact | None:
@@ -113,11 +113,15 @@ def judge(drift: Artifact, recipe: DriftRecipe, where: str) -> None:
 
 
 def _above(facts: DriftFacts, limit: float | None) -> str:
-    """The figures above a limit, in words; empty if there are none."""
+    """The figures that are above a limit by more than chance, in words; empty if there are none."""
     if limit is None:
         return ""
-    figures = facts.model_dump(exclude={"reference"})
-    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value > limit)
+    figures = {name: (getattr(facts, name), chance) for name, chance in facts.by_chance.items()}
+    return ", ".join(
+        f"{name} {value:.4g} ({chance:.4g} by chance)"
+        for name, (value, chance) in figures.items()
+        if value - chance > limit
+    )
 
 
 def _show(store: Store, drift: Artifact, name: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tasks.preprocess.split import text_key
+
 Rows = Sequence[tuple[str, str | list[str]]]
 Write = Callable[..., Path]
 
@@ -19,7 +21,7 @@ def written(folder: Path, rows: Rows, classes: Sequence[str]) -> Path:
         for _, label in rows
     ]
     schema = {"key": pl.Binary, "text": pl.String, "label": pl.List(pl.Int32) if several else pl.Int32}
-    keys = [text.encode().ljust(16)[:16] for text, _ in rows]
+    keys = [text_key(text) for text, _ in rows]
     table = pl.DataFrame({"key": keys, "text": [text for text, _ in rows], "label": labels}, schema=schema)
     table.write_parquet(folder / "train.parquet")
     (folder / "labels.json").write_text(json.dumps(classes), encoding="utf-8")

@@ -139,6 +139,31 @@ def test_the_order_of_rows_changes_nothing(write: Write) -> None:
     assert compare(write(before), write(now)) == first
 
 
+def test_two_samples_of_the_same_differ_as_much_as_chance_makes_them(write: Write) -> None:
+    dice = random.Random(5)
+    words = [f"w{number}" for number in range(3000)]
+    shares = [1 / (rank + 1) for rank in range(3000)]
+
+    def rows(count: int, yes: float = 0.3) -> Rows:
+        texts = (" ".join(dice.choices(words, shares, k=dice.randint(3, 20))) for _ in range(count))
+        return [(text, "yes" if dice.random() < yes else "no") for text in texts]
+
+    reference = write(rows(400))
+    same, moved = compare(reference, write(rows(300))), compare(reference, write(rows(300, yes=0.8)))
+    for name in ("labels", "length", "vocabulary", "words"):
+        figure = getattr(same, name)
+        assert figure.value == pytest.approx(figure.by_chance, rel=0.25, abs=0.05)
+    assert same.words.value > 0.15
+    assert moved.labels.value > 10 * moved.labels.by_chance
+
+
+def test_rows_that_both_have_are_dealt_apart(write: Write) -> None:
+    rows = [(f"word{number} another{number % 7}", "no") for number in range(300)]
+    found = compare(write(rows), write(rows))
+    # Of two copies of each text, each set has as often one as both: half the words are in both.
+    assert 0.2 < found.vocabulary.by_chance < 0.4
+
+
 ROWS = st.lists(st.tuples(st.text(max_size=30), st.sampled_from(["no", "yes"])), min_size=1, max_size=30)
 
 
@@ -155,6 +180,7 @@ def test_equal_rows_have_not_drifted_and_all_figures_are_in_range(before: Rows, 
         assert figure.value >= 0
     for figure in (found.vocabulary, found.words):
         assert 0 <= figure.value <= 1
+        assert 0 <= figure.by_chance <= 1
     for shares in (found.classes, found.lengths):
         assert sum(share.before for share in shares) == pytest.approx(1, abs=1e-4)
         assert sum(share.now for share in shares) == pytest.approx(1, abs=1e-4)

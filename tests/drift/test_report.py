@@ -7,7 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from schemas.handoff import DriftFacts
-from tasks.drift.report import page, write_drift
+from tasks.document_markdown import markdown_page
+from tasks.drift.report import document, write_drift
 from tests.drift.conftest import Write
 
 DIGEST = "0" * 64
@@ -22,7 +23,7 @@ def drawings(markdown: str) -> list[str]:
 
 def test_the_report(write: Write, tmp_path: Path) -> None:
     facts = write_drift(write(BEFORE), write(NOW, ["no", "yes", "$a$ | b"]), DIGEST, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["drift.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drift.json", "report.html", "report.md"]
     content = json.loads((tmp_path / "drift.json").read_text(encoding="utf-8"))
     assert content["reference"] == facts.reference == DIGEST
     for figure in ("labels", "length", "vocabulary", "words"):
@@ -30,10 +31,13 @@ def test_the_report(write: Write, tmp_path: Path) -> None:
     assert content["classes"][2] == {"name": "$a$ | b", "before": 0.0, "now": 0.333333}
 
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "3 training rows **now**, compared with the 3 that" in markdown
-    assert f"| labels | {facts.labels:.4f} | population stability index |" in markdown
+    assert "3 training rows now, compared with the 3 that" in markdown
+    assert f"| labels | {facts.labels:.4f} | {facts.by_chance['labels']:.4f} | population stability index |" in markdown
     assert "| $a$ \\| b | 0.00% | 33.33% | +33.33 |" in markdown
     assert "| what\\_ever\\_ | 0.00% |" in markdown
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<td class="text">$a$ | b</td>' in page
+    assert page.count("<img") == 2
     classes, lengths = drawings(markdown)
     assert "before" in classes
     assert "$a$ | b" in classes
@@ -47,8 +51,10 @@ def test_equal_rows_give_equal_bytes_and_nothing_to_name(write: Write, tmp_path:
         facts = write_drift(write(BEFORE), write(BEFORE[::-1]), DIGEST, tmp_path / name)
         contents.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
     assert contents[0] == contents[1]
-    assert facts == DriftFacts(reference=DIGEST, labels=0, length=0, vocabulary=0, words=0)
-    assert contents[0][1].decode().count("Nothing to name.") == 4
+    chance = facts.by_chance
+    assert facts == DriftFacts(reference=DIGEST, labels=0, length=0, vocabulary=0, words=0, by_chance=chance)
+    assert chance["words"] > 0
+    assert contents[0][2].decode().count("Nothing to name.") == 4
 
 
 def test_many_and_odd_classes_are_drawn(write: Write, tmp_path: Path) -> None:
@@ -67,4 +73,4 @@ def test_many_and_odd_classes_are_drawn(write: Write, tmp_path: Path) -> None:
 def test_the_page_names_no_limit(write: Write) -> None:
     from tasks.drift.compare import compare
 
-    assert "limit" not in page(compare(write(BEFORE), write(NOW, ["no", "yes", "$a$ | b"])))
+    assert "limit" not in markdown_page(document(compare(write(BEFORE), write(NOW, ["no", "yes", "$a$ | b"]))))

@@ -17,7 +17,8 @@ DRIFT = Artifact(
     kind="drift",
     digest="1" * 64,
     uri="store/artifacts/drift/1",
-    facts={"reference": "0" * 64, "labels": 0.3, "length": 0.1, "vocabulary": 0.25, "words": 0.0},
+    facts={"reference": "0" * 64, "labels": 0.3, "length": 0.1, "vocabulary": 0.27, "words": 0.5}
+    | {"by_chance": {"labels": 0.0, "length": 0.05, "vocabulary": 0.02, "words": 0.45}},
 )
 
 
@@ -31,8 +32,8 @@ def _outside_of_a_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     ("limits", "warning"),
     [
-        ({}, "labels 0.3 (drift.warn is 0.25)"),
-        ({"warn": 0.1, "fail": 0.5}, "labels 0.3, vocabulary 0.25 (drift.warn is 0.1)"),
+        ({}, "labels 0.3 (0 by chance) (drift.warn is 0.25)"),
+        ({"warn": 0.1, "fail": 0.5}, "labels 0.3 (0 by chance), vocabulary 0.27 (0.02 by chance) (drift.warn is 0.1)"),
         ({"warn": 0.3}, ""),
         ({"warn": None}, ""),
         ({"warn": None, "fail": 0.3}, ""),
@@ -51,7 +52,7 @@ def test_figures_above_the_limit_are_named_in_a_warning(
 def test_figures_above_the_other_limit_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(DriftLimitExceeded) as raised:
         task.judge(DRIFT, DriftRecipe(fail=0.2), "these rows")
-    assert "labels 0.3, vocabulary 0.25 (the limit is 0.2)" in raised.value.what
+    assert "labels 0.3 (0 by chance), vocabulary 0.27 (0.02 by chance) (the limit is 0.2)" in raised.value.what
     assert raised.value.where == "these rows"
     assert "store/artifacts/drift/1/report.md" in raised.value.remedy
     assert not raised.value.retryable
