@@ -83,6 +83,13 @@ class DataRecipe(Section):
         min_length=1,
         description="Name of a column that tells rows apart; it is carried along into quarantine and mistakes.",
     )
+    weight: str | None = Field(
+        None,
+        title="Weight column",
+        min_length=1,
+        description="Name of a column with a number that says how much a row counts in training, from 0.000001 to "
+        "1,000,000. Only their ratios matter. Figures of the evaluation count each row once.",
+    )
     slices: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         title="Slice columns",
@@ -153,7 +160,7 @@ class DataRecipe(Section):
             raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
 
-    @field_validator("text", "label", "id", "group", mode="before")
+    @field_validator("text", "label", "id", "weight", "group", mode="before")
     @classmethod
     def _number_of_a_column(cls, value: Any) -> Any:
         # YAML reads `1` as a number; columns without a header are named so.
@@ -220,8 +227,8 @@ class DataRecipe(Section):
         if self.password_block is not None and scheme != "postgresql":
             raise ValueError("password_block has no meaning without a postgresql:// source")
         for name in ("text", "label"):
-            if getattr(self, name) in (self.id, self.group, *self.slices):
-                raise ValueError(f"the {name} column is named again as id, group or slice; these are other columns")
+            if getattr(self, name) in (self.id, self.weight, self.group, *self.slices):
+                raise ValueError(f"the {name} column is named again as id, weight, group or slice: give another one")
         if "length" in self.slices:
             raise ValueError("a slice column cannot be called length: evaluation calls the lengths of the texts so")
         if len(set(self.slices)) < len(self.slices):
@@ -242,7 +249,7 @@ class DataRecipe(Section):
     @property
     def wanted(self) -> dict[str, str]:
         """The columns that are read: what each is called from there on, and its name in the source."""
-        more = {field: name for field in ("id", "group") if (name := getattr(self, field)) is not None}
+        more = {field: name for field in ("id", "weight", "group") if (name := getattr(self, field)) is not None}
         return {"text": self.text, "label": self.label} | more | {SLICE + name: name for name in self.slices}
 
     @property

@@ -44,8 +44,8 @@ class RawFacts(_Facts):
 
     Files: Parquet shards `rows/00000.parquet`, ... with the columns `row` (int64, 1-based record number in its
     file), `source` (name of that file), `split` (null, or train, validation, test), `text` and `label` (strings, null
-    where the source has none; a list of labels is a JSON array of strings); `id`, `group` and `slice.<name>` (strings)
-    where the recipe names such columns.
+    where the source has none; a list of labels is a JSON array of strings); `id`, `weight`, `group` and `slice.<name>`
+    (strings) where the recipe names such columns.
     """
 
     rows: int
@@ -58,7 +58,9 @@ class RowsFacts(_Facts):
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key` (binary(16), hash of the
     normalised text), `text` (normalised), `label` (index into the classes, int32; with `multilabel` a list of them,
-    ascending, which may be empty), and `id` and `slice.<name>` as they came; `labels.json` (class names in order).
+    ascending, which may be empty), `weight` (float64) where the recipe names such a column, and `id` and
+    `slice.<name>` as they came; `labels.json` (class names in order); `replace.json` (what was replaced in the texts)
+    where anything is to be.
     """
 
     train: int
@@ -72,14 +74,15 @@ class QuarantineFacts(_Facts):
     """Rows that were turned away, and the report on all rows (kind `quarantine`).
 
     Files: `quarantine.parquet` (row, source, reason, broken, text, label; `broken` says which check of a contract the
-    row breaks; and `id` and `slice.<name>` of the raw rows), `report.json`, `report.md`. Rows whose label is not wanted
-    (`dropped`) are in the counts alone.
+    row breaks; and `id`, `weight` and `slice.<name>` of the raw rows), `report.json`, `report.md` and `report.html`
+    (both with plots inside). Rows whose label is not wanted (`dropped`) are in the counts alone.
     """
 
     rows_in: int
     rows_out: int
     quarantined: int
     duplicates: int
+    near_duplicates: int = 0
     dropped: int = 0
     reasons: dict[str, int]
 
@@ -87,8 +90,9 @@ class QuarantineFacts(_Facts):
 class DriftFacts(_Facts):
     """How far the training rows are from those that the latest published version was trained on (kind `drift`).
 
-    Files: `drift.json` (the figures, what moved them most, the shares of all classes and lengths), `report.md` (with
-    plots inside). `reference` is the digest of the `rows` artifact that this run's rows were compared with.
+    Files: `drift.json` (the figures, what moved them most, the shares of all classes and lengths), `report.md` and
+    `report.html` (both with plots inside). `reference` is the digest of the `rows` artifact that this run's rows were
+    compared with; `by_chance` says what each figure would be where nothing but chance differs.
     """
 
     reference: str
@@ -96,13 +100,14 @@ class DriftFacts(_Facts):
     length: float
     vocabulary: float
     words: float
+    by_chance: dict[str, float]
 
 
 class TokensFacts(_Facts):
     """Token ids of every text (kind `tokens`).
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key`, `ids` (list of int32, special
-    tokens included), `label` (as the clean rows have it).
+    tokens included), `label` and `weight` (as the clean rows have them).
     """
 
     texts: int

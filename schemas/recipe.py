@@ -5,7 +5,7 @@ and the description that the form shows. Fields whose default depends on another
 fills them in: a validated recipe is complete, and two recipes that mean the same are equal.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from hubtune.inference.replacements import Replacement
 from schemas.data_recipe import DataRecipe
 from schemas.section import Section
 from schemas.train_recipe import TrainRecipe
@@ -79,6 +80,21 @@ class PreprocessRecipe(Section):
         "texts change their split when the data changes, so that a version may be tested on what an earlier one "
         "learned.",
     )
+    replace: list[Replacement] = Field(
+        default_factory=list,
+        title="Replacements",
+        description="What is replaced in each text, in training and in answering: `html_entities` (`&amp;`) by their "
+        "characters, `urls` (web addresses) by the word http, `users` (@name) by @user.",
+    )
+    near_duplicates: float | None = Field(
+        None,
+        title="Near duplicates",
+        ge=0.5,
+        le=0.99,
+        description="Similarity from which on two texts with the same classes are nearly the same: one of them is "
+        "kept. It is the share of common runs of five characters (Jaccard); 0.8 is a few letters in a sentence. Empty: "
+        "only equal texts are duplicates.",
+    )
     contract: str | None = Field(
         None,
         title="Contract",
@@ -87,6 +103,12 @@ class PreprocessRecipe(Section):
         "that break it are quarantined. The module is looked for in the working directory too. It is code: name only "
         "what you trust.",
     )
+
+    @field_validator("replace")
+    @classmethod
+    def _each_once(cls, value: list[Replacement]) -> list[Replacement]:
+        # In one order, so that recipes that mean the same are equal.
+        return [each for each in get_args(Replacement) if each in value]
 
     @model_validator(mode="after")
     def _lengths_leave_texts(self) -> Self:
@@ -114,14 +136,16 @@ class DriftRecipe(Section):
         title="Warning limit",
         ge=0,
         allow_inf_nan=False,
-        description="Figures above it are named in a warning; empty: never. With a lower `fail`, that one.",
+        description="Figures that are further than this above what chance gives are named in a warning; empty: never. "
+        "With a lower `fail`, that one.",
     )
     fail: float | None = Field(
         None,
         title="Failure limit",
         ge=0,
         allow_inf_nan=False,
-        description="The run fails before it trains when a figure is above it; empty: never.",
+        description="The run fails before it trains when a figure is further than this above what chance gives; empty: "
+        "never.",
     )
 
     @model_validator(mode="before")

@@ -16,6 +16,9 @@ from schemas.train_recipe import Task
 NORMALISED_ALREADY = r"^[!-~]+( [!-~]+)*$"
 """Words of visible ASCII characters, one space between two: `normalise` leaves such a text as it is. Most are such."""
 
+LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
+"""What a row may count. Further apart, float32 could no longer add the losses up."""
+
 # Hexadecimal digits of a key: blake2b with a digest of 16 bytes.
 KEY_DIGITS = 32
 
@@ -31,9 +34,11 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     UNKNOWN_LABEL = "unknown_label"
     MISSING_LABEL = "missing_label"
+    WEIGHT_OUT_OF_RANGE = "weight_out_of_range"
     BROKEN_CONTRACT = "broken_contract"
     CONFLICTING_LABELS = "conflicting_labels"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
 
     @property
     def words(self) -> str:
@@ -46,9 +51,12 @@ class Reason(StrEnum):
         return _SENTENCES[self]
 
 
-QUARANTINE_REASONS = tuple(reason for reason in Reason if reason not in (Reason.DUPLICATE, Reason.UNMAPPED_LABEL))
-"""The reasons that count towards the quarantine limit. A duplicate is no fault: one copy of the text is kept. Nor is a
-label that the recipe leaves out: its row is dropped as not wanted."""
+NO_FAULTS = (Reason.UNMAPPED_LABEL, Reason.DUPLICATE, Reason.NEAR_DUPLICATE)
+"""The reasons that are no fault of the data: one copy of a duplicate is kept, and a label that the recipe leaves out is
+not wanted."""
+
+QUARANTINE_REASONS = tuple(reason for reason in Reason if reason not in NO_FAULTS)
+"""The reasons that count towards the quarantine limit."""
 
 _SENTENCES = {
     Reason.UNMAPPED_LABEL: "The label is not one of those that data.labels maps to a class; data.unmapped drops it.",
@@ -59,13 +67,15 @@ _SENTENCES = {
     Reason.TOO_LONG: "The text has more characters than preprocess.max_characters.",
     Reason.UNKNOWN_LABEL: "The label is not one of those that data.labels maps to a class.",
     Reason.MISSING_LABEL: "There is no label.",
+    Reason.WEIGHT_OUT_OF_RANGE: "The weight is not a number from 0.000001 to 1,000,000, or there is none.",
     Reason.BROKEN_CONTRACT: "The row breaks the contract that preprocess.contract names.",
     Reason.CONFLICTING_LABELS: "The same text, once normalised, occurs with different classes; no copy is kept.",
     Reason.DUPLICATE: "The same text, once normalised, occurs before or in a split that is held out; one copy is kept.",
+    Reason.NEAR_DUPLICATE: "A text that is nearly the same and has the same classes is kept already.",
 }
 
 
-def clean_rows(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFrameSchema:
+def clean_rows(classes: Sequence[str], task: Task = "multiclass", *, weighted: bool = False) -> pa.DataFrameSchema:
     """The contract of the clean rows of all splits together, as one frame.
 
     Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `text`,
@@ -74,6 +84,7 @@ def clean_rows(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFram
     Args:
         classes: the class names, in order.
         task: whether `label` is one class, or a list of classes.
+        weighted: whether there is a column `weight`.
 
     Returns:
         The schema.
@@ -97,10 +108,16 @@ def clean_rows(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFram
             ),
             "label": _several_classes(len(classes)) if several else _one_class(len(classes)),
             "split": pa.Column(pl.String, pa.Check.isin(list(SPLITS))),
+            **({"weight": _weight()} if weighted else {}),
         },
         checks=pa.Check(every_class, error="each split has rows of each class"),
         strict=True,
     )
+
+
+def _weight() -> pa.Column:
+    # Null: a row that is given as held out needs none.
+    return pa.Column(pl.Float64, pa.Check.in_range(LEAST_WEIGHT, MOST_WEIGHT), nullable=True)
 
 
 def _one_class(classes: int) -> pa.Column:

@@ -47,7 +47,17 @@ def trying_again_can_help(task: Task[..., Any], run: TaskRun, state: State[Any])
 
 
 # Whose versions an artifact is explained by; they are recorded, and no part of its address.
-_RECORDED = ("hubtune", "tensorflow", "tensorflow-text", "polars", "tokenizers", "onnx", "tf2onnx", "numpy")
+_RECORDED = (
+    "hubtune",
+    "tensorflow",
+    "tensorflow-text",
+    "polars",
+    "tokenizers",
+    "datasketch",
+    "onnx",
+    "tf2onnx",
+    "numpy",
+)
 
 # Waits of about 2, 4 and 8 s, each stretched by up to half, so that many runs that failed together do not come back
 # together.

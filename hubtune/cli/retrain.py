@@ -151,12 +151,12 @@ def _print_places(report: "RunReport", console: Console) -> None:
     root = report.artifacts["publish"].partition("/artifacts/")[0]
     published = {"published": f"{root}/models/{report.model}/{report.version}"}
     reported = {
-        "report on rows": f"{report.artifacts['quarantine']}/report.md",
+        "report on rows": f"{report.artifacts['quarantine']}/report.html",
         "how good it is": f"{report.artifacts['evaluation']}/report.html",
         "as Markdown": f"{report.artifacts['evaluation']}/report.md",
     }
     if "drift" in report.artifacts:
-        reported["drift report"] = f"{report.artifacts['drift']}/report.md"
+        reported["drift report"] = f"{report.artifacts['drift']}/report.html"
     for name, uri in (published | reported | report.artifacts).items():
         console.print(f"  {name:<16}{uri}", markup=False, highlight=False, soft_wrap=True)
 

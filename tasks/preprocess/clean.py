@@ -21,6 +21,7 @@ from tasks.http import shown
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge
 from tasks.preprocess.labels import class_order
+from tasks.preprocess.near_duplicates import drop_near_duplicates
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
 from tasks.preprocess.split import split_by_hash, split_exactly
@@ -59,6 +60,8 @@ def preprocess(
     table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
     say(f"Checking {table.height:,} rows")
     judged = judge(table, recipe, data, contract)
+    if recipe.near_duplicates is not None:
+        judged = drop_near_duplicates(judged, recipe.near_duplicates, say)
     refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
 
     kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
@@ -66,18 +69,23 @@ def preprocess(
     dropped = int((judged["reason"] == Reason.UNMAPPED_LABEL.value).sum())
     refuse_missing_classes(kept, classes, where, dropped)
     kept = kept.with_columns(_indices(classes, task).alias("label_index"))
-    _check_contract(kept, classes, task, where)
+    weighted = "weight" in table.columns
+    _check_contract(kept, classes, task, weighted, where)
 
     carried = [name for name in table.columns if name == "id" or name.startswith(SLICE)]
     for split in SPLITS:
-        part = kept.filter(pl.col("assigned") == split).select("key", *carried, text="clean", label="label_index")
+        part = kept.filter(pl.col("assigned") == split).select(
+            "key", *carried, *_weights(weighted), text="clean", label="label_index"
+        )
         part.write_parquet(rows / f"{split}.parquet", compression="zstd")
     (rows / "labels.json").write_text(json.dumps(classes, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if recipe.replace:
+        (rows / "replace.json").write_text(json.dumps(recipe.replace) + "\n", encoding="utf-8")
 
     turned_away = judged.filter(pl.col("reason").is_not_null() & (pl.col("reason") != Reason.UNMAPPED_LABEL.value))
-    turned_away.select("row", "source", "reason", "broken", "text", "label", *carried).write_parquet(
-        quarantine / "quarantine.parquet", compression="zstd"
-    )
+    turned_away.select(
+        "row", "source", "reason", "broken", "text", "label", *(["weight"] if weighted else []), *carried
+    ).write_parquet(quarantine / "quarantine.parquet", compression="zstd")
     write_report(judged, kept, classes, task, recipe, quarantine)
 
     reasons = counts_by_reason(judged)
@@ -86,6 +94,7 @@ def preprocess(
         rows_out=kept.height,
         quarantined=sum(reasons[reason] for reason in QUARANTINE_REASONS),
         duplicates=reasons[Reason.DUPLICATE],
+        near_duplicates=reasons[Reason.NEAR_DUPLICATE],
         dropped=dropped,
         reasons={reason.value: reasons[reason] for reason in QUARANTINE_REASONS if reasons[reason]},
     )
@@ -93,6 +102,7 @@ def preprocess(
     say(
         f"{facts.rows_in:,} rows in: {facts.rows_out:,} kept, {facts.quarantined:,} quarantined, "
         f"{facts.duplicates:,} duplicates dropped"
+        f"{f', {facts.near_duplicates:,} near duplicates' if facts.near_duplicates else ''}"
         f"{f', {facts.dropped:,} with labels that are not wanted' if facts.dropped else ''}; "
         + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     )
@@ -125,12 +135,20 @@ def _indices(classes: list[str], task: Task) -> pl.Expr:
     return indices if task == "multilabel" else indices.list.first()
 
 
-def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, where: str) -> None:
+def _weights(weighted: bool) -> list[pl.Expr]:
+    return [pl.col("counts").alias("weight")] if weighted else []
+
+
+def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, weighted: bool, where: str) -> None:
     view = kept.select(
-        pl.col("key").bin.encode("hex").alias("key"), text="clean", label="label_index", split="assigned"
+        pl.col("key").bin.encode("hex").alias("key"),
+        *_weights(weighted),
+        text="clean",
+        label="label_index",
+        split="assigned",
     )
     try:
-        clean_rows(classes, task).validate(view, lazy=True)
+        clean_rows(classes, task, weighted=weighted).validate(view, lazy=True)
     except pandera.errors.SchemaErrors as error:
         breach = error.failure_cases.row(0, named=True)
         raise InvalidData(

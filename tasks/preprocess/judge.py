@@ -1,11 +1,14 @@
 """Decides of each raw row whether it is kept and, if not, for which one reason."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from hubtune.inference.normalise import normalise
+from hubtune.inference.replacements import Replacement
 from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
-from schemas.rows import NORMALISED_ALREADY, Reason
+from schemas.rows import LEAST_WEIGHT, MOST_WEIGHT, NORMALISED_ALREADY, Reason
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.labels import read_labels
 from tasks.preprocess.split import text_key
@@ -22,8 +25,8 @@ def judge(
     """Judge raw rows.
 
     Args:
-        rows: columns of a `raw` artifact (row, source, split, text, label).
-        recipe: how short and how long a normalised text may be.
+        rows: columns of a `raw` artifact (row, source, split, text, label, and `weight` where there are weights).
+        recipe: what is replaced, and how short and how long a normalised text may be.
         data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
             stands between the labels of a row. Spaces around a label are no part of it.
         contract: what rows that are sound by themselves must also keep.
@@ -33,7 +36,8 @@ def judge(
         where it cannot be read), `classes` (their names), `unknown` (labels that have no class), `key` (of the text;
         null where the row is bad by itself), `reason` (null: the row is kept), `broken` (which check of the contract it
         breaks) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text with conflicting labels,
-        the index of its first copy).
+        the index of its first copy). Where there are weights, `counts` too (the weight as a number, null where the row
+        needs none and has none).
 
     Raises:
         InvalidData: the rows as a whole break the contract.
@@ -45,24 +49,39 @@ def judge(
         # An empty string is no label.
         stripped=pl.col("label").str.strip_chars().replace({"": None}),
     )
+    if "weight" in rows.columns:
+        number = pl.col("weight").str.strip_chars().cast(pl.Float64, strict=False)
+        table = table.with_columns(counts=pl.when(number.is_between(LEAST_WEIGHT, MOST_WEIGHT)).then(number))
     meanings = read_labels(table["stripped"], data.labels, data.label_separator, leave_out=data.unmapped == "drop")
-    table = table.with_columns(_normalised(table)).join(meanings, on="stripped", how="left", maintain_order="left")
-    table = table.with_columns(_own_reason(recipe, data).alias("reason"))
+    table = table.with_columns(_normalised(table, recipe.replace)).join(
+        meanings, on="stripped", how="left", maintain_order="left"
+    )
+    table = table.with_columns(_own_reason(table.columns, recipe, data).alias("reason"))
     table = _judge_by_contract(table, contract, data)
     return _judge_copies(table).drop("undecodable", "stripped", "set")
 
 
-def _normalised(table: pl.DataFrame) -> pl.Series:
+# Whatever may be the beginning of something that is replaced.
+_PERHAPS_REPLACED = r"[&@]|://|(?i:www\.)"
+
+
+def _normalised(table: pl.DataFrame, replace: Collection[Replacement]) -> pl.Series:
     texts = table.select(pl.when(pl.col("undecodable").not_()).then("text").alias("clean"))["clean"]
     # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
-    rest = texts.str.contains(NORMALISED_ALREADY).not_().fill_null(False).arg_true()
-    return texts.scatter(rest, [normalise(text) for text in texts.gather(rest).to_list()])
+    others = texts.str.contains(NORMALISED_ALREADY).not_()
+    if replace:
+        others |= texts.str.contains(_PERHAPS_REPLACED)
+    rest = others.fill_null(False).arg_true()
+    return texts.scatter(rest, [normalise(text, replace) for text in texts.gather(rest).to_list()])
 
 
-def _own_reason(recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
+def _own_reason(columns: list[str], recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
     # In the order of the enumeration: the first that applies is the row's reason.
     characters = pl.col("clean").str.len_chars()
     unknown = pl.col("stripped").is_not_null() & pl.col("classes").is_null()
+    # Rows that are given as held out count once, whatever they weigh.
+    needed = pl.col("split").fill_null("train") == "train"
+    out_of_range = needed & pl.col("counts").is_null() if "counts" in columns else pl.lit(False)
     # What is wrong with rows that are not wanted is of no interest. (Of several labels those that are not wanted have
     # been left out: what has no class then is no label at all.)
     dropped = pl.lit(data.unmapped == "drop" and data.label_separator is None)
@@ -84,6 +103,8 @@ def _own_reason(recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
         .then(pl.lit(Reason.UNKNOWN_LABEL.value))
         .when(pl.col("stripped").is_null())
         .then(pl.lit(Reason.MISSING_LABEL.value))
+        .when(out_of_range)
+        .then(pl.lit(Reason.WEIGHT_OUT_OF_RANGE.value))
     )
 
 
@@ -103,12 +124,8 @@ def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
     sound = sound.with_columns(pl.Series("key", [text_key(text) for text in sound["clean"].to_list()], dtype=pl.Binary))
     # Few texts occur more than once: only these are compared.
     several = sound.filter(pl.col("clean").is_duplicated())
-    # A copy's rank: its split first, then its position in the data. Splits that are not given rank alike.
-    rank = pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * table.height + pl.col(
-        "index"
-    )
     copies = (
-        several.with_columns(rank.alias("rank"))
+        several.with_columns(rank(table.height).alias("rank"))
         .with_columns(
             (pl.col("set").n_unique().over("clean") > 1).alias("conflict"),
             (pl.col("rank").min().over("clean") % max(table.height, 1)).alias("first_copy"),
@@ -132,3 +149,8 @@ def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.coalesce("reason", "copy_reason").alias("reason"))
         .drop("copy_reason")
     )
+
+
+def rank(rows: int) -> pl.Expr:
+    """Of copies the first is kept: by split, then by position in the data. Splits that are not given rank alike."""
+    return pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * rows + pl.col("index")

@@ -15,7 +15,7 @@ _LISTED_CLASSES = 20
 
 
 def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> None:
-    """Refuse data of which a larger share is bad than allowed. Duplicates do not count.
+    """Refuse data of which a larger share is bad than allowed. Duplicates, near ones too, do not count.
 
     Args:
         judged: all rows, as `judge` returns them.
@@ -36,7 +36,8 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
         bad += rows.height
         first = rows.row(0, named=True)
         label, text = visible(first["label"], 20), visible(first["text"], 50)
-        example = f"{first['source']}, row {first['row']}: label {label}, text {text}"
+        weight = f", weight {visible(first['weight'], 20)}" if reason == Reason.WEIGHT_OUT_OF_RANGE else ""
+        example = f"{first['source']}, row {first['row']}: label {label}{weight}, text {text}"
         lines.append((reason.words, f"{rows.height:,}", f"{rows.height / wanted:.1%}", example))
     if bad <= limit * wanted:
         return

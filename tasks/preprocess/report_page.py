@@ -1,145 +1,210 @@
-"""report.md: the report as a page of GitHub's Markdown."""
+"""The report as a document: what report.md and report.html show."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.handoff import SPLITS
 from schemas.rows import Reason
-from tasks.markdown import escaped, table
+from tasks.document import Block, Document, Figure, Paragraph, Section, Table
+from tasks.drawing import drawing
 from tasks.preprocess.visible import visible
 
+MOST_TOKENS = 512
+"""What BERT-like encoders take at most."""
 
-def page(report: Mapping[str, Any]) -> str:
-    """The page.
+
+def document(report: Mapping[str, Any]) -> Document:
+    """Write the report.
 
     Args:
         report: the content of report.json.
 
     Returns:
-        Markdown.
+        The document.
     """
-    return "\n".join(
-        (
-            *_summary(report["rows"], report["sources"]),
-            *_dropped(report["dropped"], report["rows"]["dropped"]),
-            *_quarantined(report["reasons"], report["quarantined"]),
-            *_duplicates(report["duplicates"]),
-            *_normalised(report["normalised"]),
-            *_classes(report["classes"], report["splits"], report.get("none_of_the_classes")),
-            *_lengths(report["lengths"]),
-        )
-    )
+    sections = [
+        _dropped(report["dropped"], report["rows"]["dropped"]),
+        _quarantined(report["reasons"], report["quarantined"]),
+        _duplicates(report["duplicates"]),
+        _near_duplicates(report["near_duplicates"]),
+        _normalised(report["normalised"]),
+        _classes(report["classes"], report["splits"], report.get("none_of_the_classes")),
+        _lengths(report["lengths"], report["words_per_text"], report["suggested_max_length"]),
+        _weights(report.get("weights")),
+    ]
+    summary = _summary(report["rows"], report["sources"])
+    return Document("Data report", summary, [section for section in sections if section is not None])
 
 
-def _summary(rows: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> list[str]:
-    counts = ("in", "kept", "quarantined", "duplicates", *(["dropped"] if rows["dropped"] else []))
+def _summary(rows: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> list[Block]:
+    further = [name for name in ("near_duplicates", "dropped") if rows[name]]
+    counts = ("in", "kept", "quarantined", "duplicates", *further)
     by_source = [(*_file(source), *(f"{source[count]:,}" for count in counts)) for source in sources]
+    header = ("file", "given as", "rows in", *(name.replace("_", " ") for name in counts[1:]))
+    near = f", {rows['near_duplicates']:,} near duplicates dropped" if rows["near_duplicates"] else ""
     not_wanted = f", {rows['dropped']:,} dropped since their labels are not wanted" if rows["dropped"] else ""
     return [
-        "# Data report\n",
-        f"**{rows['in']:,} rows in, {rows['out']:,} kept**, {rows['quarantined']:,} quarantined "
-        f"({rows['quarantined_share']:.1%}; the limit is {rows['max_quarantine']:.1%}), "
-        f"{rows['duplicates']:,} duplicates dropped{not_wanted}.\n",
-        table(("file", "given as", "rows in", *counts[1:]), by_source, right=range(2, 2 + len(counts))),
+        Paragraph(
+            f"{rows['in']:,} rows in, {rows['out']:,} kept, {rows['quarantined']:,} quarantined "
+            f"({rows['quarantined_share']:.1%}; the limit is {rows['max_quarantine']:.1%}), "
+            f"{rows['duplicates']:,} duplicates dropped{near}{not_wanted}.",
+            strong=True,
+        ),
+        Table(header, by_source, texts=(0, 1)),
     ]
 
 
-def _dropped(labels: Sequence[Mapping[str, Any]], rows: int) -> list[str]:
+def _dropped(labels: Sequence[Mapping[str, Any]], rows: int) -> Section | None:
     if not rows:
-        return []
-    listed = [(escaped(label["label"]), f"{label['rows']:,}") for label in labels]
-    return [
-        "## Labels that are not wanted\n",
-        "`data.labels` does not map them, and `data.unmapped` drops their rows"
-        f"{'' if sum(label['rows'] for label in labels) == rows else '; the most frequent ones'}.\n",
-        table(("label", "rows"), listed, right=(1,)),
-    ]
+        return None
+    listed = [(label["label"], f"{label['rows']:,}") for label in labels]
+    some = "" if sum(label["rows"] for label in labels) == rows else "; the most frequent ones"
+    told = Paragraph(f"data.labels does not map them, and data.unmapped drops their rows{some}.")
+    return Section("Labels that are not wanted", [told, Table(("label", "rows"), listed)])
 
 
-def _quarantined(reasons: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> list[str]:
+def _quarantined(reasons: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> Section:
     if not rows["rows"]:
-        return ["## Quarantine\n", "No row was quarantined.\n"]
+        return Section("Quarantine", [Paragraph("No row was quarantined.")])
     counts = [
         (Reason(reason["reason"]).words, f"{reason['rows']:,}", reason["sentence"])
         for reason in reasons
         if reason["rows"]
     ]
     listed = [(_why(row), *_place(row), *_as_it_came(row)) for row in rows["listed"]]
-    return [
-        "## Quarantine\n",
-        table(("reason", "rows", "what it means"), counts, right=(1,)),
-        _listing(rows, "quarantined row", "of each reason"),
-        table(("reason", "file", "row", "label", "text"), listed, right=(2,)),
-    ]
+    return Section(
+        "Quarantine",
+        [
+            Table(("reason", "rows", "what it means"), counts, texts=(0, 2), long=2),
+            _listing(rows, "quarantined row", "of each reason"),
+            Table(("reason", "file", "row", "label", "text"), listed, texts=(0, 1, 3, 4), long=4),
+        ],
+    )
 
 
-def _duplicates(rows: Mapping[str, Any]) -> list[str]:
+def _duplicates(rows: Mapping[str, Any]) -> Section:
     if not rows["rows"]:
-        return ["## Duplicates\n", "No text occurs twice.\n"]
-    lines = [
-        "## Duplicates\n",
-        "One copy of each text is kept: the first, and that of a held-out split before others.\n",
-    ]
-    for leak in rows["leakage"]:
-        lines.append(
-            f"**Leakage:** {leak['rows']:,} rows of {leak['removed_from']} were removed because {leak['kept_in']} has "
-            "the same text.\n"
-        )
+        return Section("Duplicates", [Paragraph("No text occurs twice.")])
     listed = [(*_place(row), _copy(row["kept"], row), *_as_it_came(row)) for row in rows["listed"]]
-    lines.append(_listing(rows, "duplicate", "of each split"))
-    lines.append(table(("file", "row", "kept copy", "label", "text"), listed, right=(1,)))
-    return lines
+    return Section(
+        "Duplicates",
+        [
+            Paragraph("One copy of each text is kept: the first, and that of a held-out split before others."),
+            *_leaks(rows["leakage"], "the same text"),
+            _listing(rows, "duplicate", "of each split"),
+            Table(("file", "row", "kept copy", "label", "text"), listed, texts=(0, 2, 3, 4), long=4),
+        ],
+    )
 
 
-def _normalised(rows: Mapping[str, Any]) -> list[str]:
+def _near_duplicates(rows: Mapping[str, Any]) -> Section | None:
     if not rows["rows"]:
-        return ["## Kept, but normalised\n", "Every row that was kept was in normal form already.\n"]
+        return None
+    header = ("file", "row", "kept copy", "similarity", "text", "text that is kept")
+    listed = [
+        (*_place(row), _copy(row["kept"], row), f"{row['kept']['similarity']:.3f}", row["text"], row["kept"]["text"])
+        for row in rows["listed"]
+    ]
+    return Section(
+        "Near duplicates",
+        [
+            Paragraph("Of texts with the same classes that are nearly the same, one is kept as of duplicates."),
+            *_leaks(rows["leakage"], "nearly the same text"),
+            _listing(rows, "near duplicate", "of each split"),
+            Table(header, listed, texts=(0, 2, 4, 5), long=5),
+        ],
+    )
+
+
+def _leaks(leaks: Sequence[Mapping[str, Any]], what: str) -> list[Paragraph]:
+    return [
+        Paragraph(
+            f"Leakage: {leak['rows']:,} rows of {leak['removed_from']} were removed because {leak['kept_in']} has "
+            f"{what}.",
+            strong=True,
+        )
+        for leak in leaks
+    ]
+
+
+def _normalised(rows: Mapping[str, Any]) -> Section:
+    heading = "Kept, but normalised"
+    if not rows["rows"]:
+        return Section(heading, [Paragraph("Every row that was kept was in normal form already.")])
     counts = [(change, f"{count:,}") for change, count in rows["changes"].items()]
     listed = [(row["changes"], *_place(row), *_as_it_came(row)) for row in rows["listed"]]
-    return [
-        "## Kept, but normalised\n",
-        table(("what was changed", "rows"), counts, right=(1,)),
-        _listing(rows, "changed row", "of each kind"),
-        table(("what was changed", "file", "row", "label", "text as it came"), listed, right=(2,)),
-    ]
+    return Section(
+        heading,
+        [
+            Table(("what was changed", "rows"), counts),
+            _listing(rows, "changed row", "of each kind"),
+            Table(("what was changed", "file", "row", "label", "text as it came"), listed, texts=(0, 1, 3, 4), long=4),
+        ],
+    )
 
 
-def _classes(classes: Sequence[Mapping[str, Any]], splits: Mapping[str, int], without: int | None) -> list[str]:
+def _classes(classes: Sequence[Mapping[str, Any]], splits: Mapping[str, int], without: int | None) -> Section:
     rows = []
     for entry in classes:
-        cells = [escaped(visible(entry["class"])), f"{entry['rows']:,}", f"{entry['share']:.1%}"]
+        cells = [visible(entry["class"]), f"{entry['rows']:,}", f"{entry['share']:.1%}"]
         for split in SPLITS:
             part = entry["splits"][split]
             cells.append(f"{part['rows']:,} ({part['share']:.1%}, {part['deviation'] * 100:+.1f})")
         rows.append(cells)
     total = sum(splits.values())
     rows.append(["all", f"{total:,}", "", *(f"{splits[split]:,} ({splits[split] / total:.1%})" for split in SPLITS)])
-    several = [] if without is None else [f"A row may have several classes, or none: {without:,} rows have none.\n"]
-    return [
-        "## Classes\n",
-        *several,
-        "In brackets: the share of the split's rows, and by how many percentage points it deviates from all rows.\n",
-        table(("class", "rows", "share", *SPLITS), rows, right=(1, 2, 3, 4, 5)),
-    ]
+    several = f"A row may have several classes, or none: {without:,} rows have none." if without is not None else ""
+    told = "In brackets: the share of the split's rows, and by how many percentage points it deviates from all rows."
+    return Section(
+        "Classes",
+        [
+            *([Paragraph(several)] if several else []),
+            Paragraph(told),
+            Table(("class", "rows", "share", *SPLITS), rows),
+        ],
+    )
 
 
-def _lengths(lengths: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _lengths(
+    lengths: Mapping[str, Mapping[str, float]], histogram: Sequence[Mapping[str, Any]], suggested: int
+) -> Section:
     names = list(next(iter(lengths.values())))
     rows = [(unit, *(f"{values[name]:,}" for name in names)) for unit, values in lengths.items()]
-    return ["## Lengths\n", table(("unit", *names), rows, right=range(1, len(names) + 1))]
+    tokens = f"up to some {suggested:,}" if suggested < MOST_TOKENS else f"{MOST_TOKENS} or more"
+    told = (
+        f"99 % of the texts have at most {lengths['words']['p99']:,} words: in English {tokens} tokens, which "
+        "train.max_length should leave room for. With auto it is measured with the model's own tokenizer."
+    )
+    return Section("Lengths", [Table(("unit", *names), rows), _histogram(histogram), Paragraph(told)])
 
 
-def _listing(rows: Mapping[str, Any], called: str, which: str) -> str:
-    return f"Each {called}:\n" if rows["complete"] else f"The first {called}s {which}:\n"
+def _histogram(bins: Sequence[Mapping[str, Any]]) -> Figure:
+    with drawing(6.4, 2.8, "y") as (axes, svg):
+        axes.set_axisbelow(True)
+        axes.bar(range(len(bins)), [each["rows"] for each in bins], width=0.9)
+        axes.set_xticks(range(len(bins)), [each["words"] for each in bins], rotation=45, ha="right")
+        axes.set(xlabel="words", ylabel="texts")
+    return Figure(svg.getvalue(), "How many texts have so many words")
+
+
+def _weights(weights: Mapping[str, float] | None) -> Section | None:
+    if weights is None:
+        return None
+    figures = [f"{weights[name]:,.10g}" for name in ("min", "mean", "max")]
+    return Section("Weights", [Table(("min", "mean", "max"), [figures], texts=())])
+
+
+def _listing(rows: Mapping[str, Any], called: str, which: str) -> Paragraph:
+    return Paragraph(f"Each {called}:" if rows["complete"] else f"The first {called}s {which}:")
 
 
 def _file(row: Mapping[str, Any]) -> tuple[str, str]:
-    return escaped(visible(row["source"])), row.get("split") or "one source"
+    return visible(row["source"]), row.get("split") or "one source"
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, str]:
     split = f" ({row['split']})" if "split" in row else ""
-    return escaped(visible(row["source"])) + split, str(row["row"])
+    return visible(row["source"]) + split, str(row["row"])
 
 
 def _copy(kept: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -148,9 +213,10 @@ def _copy(kept: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    broken = f" ({escaped(visible(row['broken']))})" if "broken" in row else ""
-    return Reason(row["reason"]).words + broken
+    broken = f" ({visible(row['broken'])})" if "broken" in row else ""
+    weight = f": {row['weight']}" if "weight" in row else ""
+    return Reason(row["reason"]).words + broken + weight
 
 
 def _as_it_came(row: Mapping[str, Any]) -> tuple[str, str]:
-    return escaped(row["label"]), escaped(row["text"])
+    return row["label"], row["text"]

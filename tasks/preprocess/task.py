@@ -13,7 +13,7 @@ from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
-VERSION = 1
+VERSION = 2
 
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)

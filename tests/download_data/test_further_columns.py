@@ -14,9 +14,9 @@ from schemas.data_recipe import DataRecipe
 from schemas.recipe import Recipe
 from tasks.download_data.read import check_source, read
 
-NAMES = ["number", "text", "label", "by", "row"]
-ROWS: list[list[Any]] = [[7, "How tall is it?", 0, "ann", "a"], [8, "Who cares?", 1, None, None]]
-FURTHER = {"id": "number", "group": "by", "slices": ["row", "by"]}
+NAMES = ["number", "text", "label", "by", "row", "counts"]
+ROWS: list[list[Any]] = [[7, "How tall is it?", 0, "ann", "a", 0.5], [8, "Who cares?", 1, None, None, 2.0]]
+FURTHER = {"id": "number", "weight": "counts", "group": "by", "slices": ["row", "by"]}
 
 
 def write(folder: Path, kind: str) -> dict[str, Any]:
@@ -33,8 +33,10 @@ def write(folder: Path, kind: str) -> dict[str, Any]:
             table.write_parquet(path)
         case "db":
             connection = sqlite3.connect(path)
-            connection.execute('CREATE TABLE t (number INTEGER, text TEXT, label INTEGER, by TEXT, "row" TEXT)')
-            connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", ROWS)
+            connection.execute(
+                'CREATE TABLE t (number INTEGER, text TEXT, label INTEGER, by TEXT, "row" TEXT, counts REAL)'
+            )
+            connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", ROWS)
             connection.commit()
             connection.close()
             return {"source": f"sqlite:///{path}", "query": "SELECT * FROM t"}
@@ -45,11 +47,14 @@ def write(folder: Path, kind: str) -> dict[str, Any]:
 def test_they_come_as_strings_under_names_of_their_own(tmp_path: Path, kind: str) -> None:
     read(DataRecipe.model_validate(write(tmp_path, kind) | FURTHER), tmp_path / "raw", print)
     table = pl.read_parquet(tmp_path / "raw" / "rows" / "*.parquet").drop("row", "source", "split")
-    assert table.columns == ["text", "label", "id", "group", "slice.row", "slice.by"]
-    assert sorted(table.rows()) == [
+    assert table.columns == ["text", "label", "id", "weight", "group", "slice.row", "slice.by"]
+    # A CSV file has "2.0", where other kinds have the number.
+    weights = table["weight"].cast(pl.Float64).to_list()
+    assert sorted(table.drop("weight").rows()) == [
         ("How tall is it?", "0", "7", "ann", "a", "ann"),
         ("Who cares?", "1", "8", None, None, None),
     ]
+    assert sorted(weights) == [0.5, 2]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,7 @@ def test_a_column_that_is_not_there(tmp_path: Path, field: str, value: Any, reme
     ("fields", "message"),
     [
         ({"id": "text"}, "the text column is named again"),
+        ({"weight": "label"}, "the label column is named again"),
         ({"slices": ["region", "label"]}, "the label column is named again"),
         ({"slices": ["region", "region"]}, "names a column twice"),
         ({"slices": ["length"]}, "cannot be called length"),

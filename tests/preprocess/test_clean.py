@@ -36,6 +36,7 @@ def test_what_is_written(run: Run) -> None:
         "rows_out": 60,
         "quarantined": 1,
         "duplicates": 0,
+        "near_duplicates": 0,
         "dropped": 0,
         "reasons": {"blank_text": 1},
     }
@@ -96,7 +97,16 @@ def test_rows_that_are_not_wanted_are_counted_and_no_more(run: Run) -> None:
     assert (outcome.away.rows_in, outcome.away.rows_out, outcome.away.dropped) == (100, 60, 40)
     assert outcome.turned_away.is_empty()
     assert outcome.report["sources"] == [
-        {"source": "data.csv", "split": None, "in": 100, "kept": 60, "quarantined": 0, "duplicates": 0, "dropped": 40}
+        {
+            "source": "data.csv",
+            "split": None,
+            "in": 100,
+            "kept": 60,
+            "quarantined": 0,
+            "duplicates": 0,
+            "near_duplicates": 0,
+            "dropped": 40,
+        }
     ]
     assert "40 dropped since their labels are not wanted" in outcome.page
     assert outcome.report["dropped"] == [{"label": "other", "rows": 40}]
@@ -139,7 +149,7 @@ def test_texts_of_held_out_splits_are_taken_out_of_train(run: Run) -> None:
     assert outcome.away.quarantined == 0
     assert outcome.facts.test == len(leaks)
     assert outcome.report["duplicates"]["leakage"] == [{"removed_from": "train", "kept_in": "test", "rows": len(leaks)}]
-    assert "**Leakage:**" in outcome.page
+    assert "**Leakage: " in outcome.page
 
 
 def test_too_many_bad_rows(run: Run) -> None:

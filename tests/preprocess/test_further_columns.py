@@ -1,9 +1,13 @@
 """What is carried along beside text and label, and groups that stay in one split."""
 
+import math
+
 import polars as pl
 import pytest
 
-from tests.preprocess.conftest import Run, raw_table, sound_rows
+from hubtune.errors import QuarantineLimitExceeded
+from schemas.handoff import SPLITS
+from tests.preprocess.conftest import Row, Run, raw_table, sound_rows
 
 
 def table(count: int = 200) -> pl.DataFrame:
@@ -58,6 +62,43 @@ def test_a_group_that_grows_moves_nothing(run: Run) -> None:
     before, after = (run(rows, validation_fraction=0.3, test_fraction=0.3).kept for rows in (few, many))
     was, now = (dict(kept.select("text", "split").iter_rows()) for kept in (before, after))
     assert was.items() <= now.items()
+
+
+def test_weights_are_numbers_and_rows_without_one_are_turned_away(run: Run) -> None:
+    given = ["1", " 2.5 ", "1e6", "1e-6", "0", "-1", "1000001", "nan", "inf", "-inf", "much", "", None, "1,5"]
+    rows = raw_table(sound_rows(200 + len(given))).with_columns(pl.Series("weight", ["1"] * 200 + given))
+    outcome = run(rows, max_quarantine=1)
+    assert outcome.split("train").schema["weight"] == pl.Float64
+    weights = dict(outcome.kept.select("text", "weight").iter_rows())
+    assert [weights.get(text) for text in rows["text"][200:]] == [1.0, 2.5, 1e6, 1e-6, *[None] * 10]
+    assert outcome.turned_away["weight"].to_list() == given[4:]
+    assert outcome.away.reasons == {"weight_out_of_range": 10}
+    assert outcome.report["weights"] == {"min": 1e-6, "mean": math.fsum(weights.values()) / 204, "max": 1e6}
+    assert "| 1e-06 | 4,902.958333 | 1,000,000 |" in outcome.page
+    assert "weight out of range: much" in outcome.page
+    assert "weight out of range: (none)" in outcome.page
+
+
+def test_bad_weights_are_shown_where_there_are_too_many(run: Run) -> None:
+    rows = raw_table(sound_rows()).with_columns(weight=pl.lit("3,5"))
+    with pytest.raises(QuarantineLimitExceeded, match=r"weight out of range\s+60 .*label 0, weight 3,5, text Is 0"):
+        run(rows)
+
+
+def test_rows_that_are_held_out_need_no_weight(run: Run) -> None:
+    given: list[Row] = [(f"{split} {number}", str(number % 2), split) for split in SPLITS for number in range(20)]
+    rows = raw_table(given).with_columns(weight=pl.when(pl.col("split") == "train").then(pl.lit("2")))
+    outcome = run(rows, given=" ".join(SPLITS))
+    assert outcome.split("train")["weight"].to_list() == [2.0] * 20
+    assert outcome.split("test")["weight"].to_list() == [None] * 20
+    assert outcome.report["weights"] == {"min": 2, "mean": 2, "max": 2}
+
+
+def test_without_a_weight_column_there_are_no_weights(run: Run) -> None:
+    outcome = run(sound_rows())
+    assert "weight" not in outcome.kept.columns + outcome.turned_away.columns
+    assert "weights" not in outcome.report
+    assert "Weights" not in outcome.page
 
 
 @pytest.mark.parametrize("column", ["id", "slice.text"])

@@ -47,6 +47,16 @@ def test_each_breach_is_found(changes: dict[str, list[Any]], check: str) -> None
     assert any(check in str(found) for found in caught.value.failure_cases["check"])
 
 
+def test_weights_are_in_range_and_only_there_when_they_are_expected() -> None:
+    weights = [1.0, 1e-6, 1e6, 0.5, None, None]
+    clean_rows(["a", "b"], weighted=True).validate(clean(weight=weights), lazy=True)
+    refused = [(clean(weight=weights), False), (clean(), True)]
+    refused += [(clean(weight=[wrong, *weights[1:]]), True) for wrong in (0.0, -1.0, 1e7, float("nan"))]
+    for frame, weighted in refused:
+        with pytest.raises(pandera.errors.SchemaErrors):
+            clean_rows(["a", "b"], weighted=weighted).validate(frame, lazy=True)
+
+
 def test_other_columns_and_types_are_refused() -> None:
     for frame in (clean(more=[1] * 6), clean().cast({"label": pl.Int64}), clean().drop("split")):
         with pytest.raises(pandera.errors.SchemaErrors):

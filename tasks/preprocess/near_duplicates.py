@@ -1,0 +1,102 @@
+"""Texts that are nearly the same: found by MinHash, and compared run by run before anything is said of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from hubtune.progress import Progress, Say
+from schemas.rows import Reason
+from tasks.preprocess.judge import rank
+
+_RUN = 5
+_PERMUTATIONS = 128
+# Candidates that are not similar enough cost a comparison, and those that are missed stay in: the bands are chosen so
+# that few are missed.
+_WEIGHTS = (0.1, 0.9)  # of false positives, of false negatives
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What a text nearly repeats: the position of that text, and their Jaccard similarity."""
+
+    of: int
+    similarity: float
+
+
+def drop_near_duplicates(judged: pl.DataFrame, threshold: float, say: Say) -> pl.DataFrame:
+    """Judge the rows that are left: of those that nearly repeat each other and have the same classes, one is kept.
+
+    Args:
+        judged: all rows, as `judge` returns them.
+        threshold: similarity from which on a text is nearly the same.
+        say: takes progress lines.
+
+    Returns:
+        The same rows: near duplicates have that `reason`, the index of the copy that is kept as `first_copy`, and the
+        `similarity` to it.
+    """
+    kept = judged.filter(pl.col("reason").is_null()).sort(rank(judged.height))
+    # Texts of other classes are no copies: one word may change what a text means.
+    classes = kept["classes"].list.join("\0").rank("dense").to_list()
+    copies = near_duplicates(kept["clean"].to_list(), classes, threshold, say)
+    found = {
+        "index": [kept["index"][position] for position in copies],
+        "of": [kept["index"][copy.of] for copy in copies.values()],
+        "similarity": [copy.similarity for copy in copies.values()],
+    }
+    schema: dict[str, Any] = {"index": judged.schema["index"], "of": judged.schema["index"], "similarity": pl.Float64}
+    near = pl.when(pl.col("of").is_not_null()).then(pl.lit(Reason.NEAR_DUPLICATE.value))
+    return (
+        judged.join(pl.DataFrame(found, schema), on="index", how="left", maintain_order="left")
+        .with_columns(near.otherwise("reason").alias("reason"), pl.coalesce("first_copy", "of").alias("first_copy"))
+        .drop("of")
+    )
+
+
+def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: float, say: Say) -> dict[int, Copy]:
+    """Find texts that nearly repeat an earlier one of their group that is kept.
+
+    Two texts are as similar as the sets of their runs of five characters, without regard to case: common runs over all
+    (Jaccard). Broder 1997, On the resemblance and containment of documents; for the bands of the MinHashes, Leskovec,
+    Rajaraman and Ullman 2014, Mining of Massive Datasets, section 3.4.
+
+    Args:
+        texts: distinct texts. The first of similar ones is kept.
+        groups: the group of each.
+        threshold: similarity from which on a text is nearly the same, from 0.5 to 0.99.
+        say: takes progress lines.
+
+    Returns:
+        For the position of each text that is not kept, the most similar one that is. Which texts are compared is up to
+        chance that is drawn once and for all: the same texts always give the same answer, and a few are missed.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    index: Any = MinHashLSH(threshold, _PERMUTATIONS, _WEIGHTS)
+    found: dict[int, Copy] = {}
+    progress = Progress(say, "Comparing texts", len(texts), "texts")
+    runs: Iterator[list[bytes]] = (list(_runs(text)) for text in texts)
+    for position, hashed in enumerate(MinHash.generator(runs, num_perm=_PERMUTATIONS)):
+        others = [other for other in index.query(hashed) if groups[other] == groups[position]]
+        own = _runs(texts[position]) if others else set()
+        copies = (Copy(other, _similarity(own, _runs(texts[other]))) for other in others)
+        best = max(copies, key=lambda copy: (copy.similarity, -copy.of), default=None)
+        if best is not None and best.similarity >= threshold:
+            found[position] = best
+        else:
+            index.insert(position, hashed, check_duplication=False)
+        progress.advance(1)
+    progress.finish()
+    return found
+
+
+def _runs(text: str) -> set[bytes]:
+    folded = text.casefold()
+    return {folded[start : start + _RUN].encode() for start in range(max(1, len(folded) - _RUN + 1))}
+
+
+def _similarity(one: set[bytes], other: set[bytes]) -> float:
+    common = len(one & other)
+    return common / (len(one) + len(other) - common)
