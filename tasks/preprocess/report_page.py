@@ -9,6 +9,8 @@ from tasks.document import Block, Document, Figure, Paragraph, Section, Table
 from tasks.drawing import drawing
 from tasks.preprocess.visible import visible
 
+_BINS_PER_NAME = 4
+
 MOST_TOKENS = 512
 """What BERT-like encoders take at most."""
 
@@ -182,7 +184,8 @@ def _histogram(bins: Sequence[Mapping[str, Any]]) -> Figure:
     with drawing(6.4, 2.8, "y") as (axes, svg):
         axes.set_axisbelow(True)
         axes.bar(range(len(bins)), [each["rows"] for each in bins], width=0.9)
-        axes.set_xticks(range(len(bins)), [each["words"] for each in bins], rotation=45, ha="right")
+        named = range(len(bins) - 1, -1, -_BINS_PER_NAME)
+        axes.set_xticks(named, [bins[position]["words"] for position in named])
         axes.set(xlabel="words", ylabel="texts")
     return Figure(svg.getvalue(), "How many texts have so many words")
 

@@ -1,8 +1,9 @@
 """Normalisation: what it does, that twice is once, and that Python and TensorFlow do the same."""
 
+import functools
 import unicodedata
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -203,6 +204,14 @@ def test_tensorflow_knows_the_same_entities() -> None:
 def in_tensorflow(texts: list[str] | list[bytes], replace: Sequence[Replacement] = ()) -> list[str]:
     import tensorflow as tf
 
+    return [text.decode() for text in traced(tuple(replace))(tf.constant(texts)).numpy().tolist()]
+
+
+@functools.cache
+def traced(replace: tuple[Replacement, ...]) -> Any:
+    import tensorflow as tf
+
     from tasks.text_graph import tf_normalise
 
-    return [text.decode() for text in tf_normalise(tf.constant(texts), replace).numpy().tolist()]
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda texts: tf_normalise(texts, replace), input_signature=signature, autograph=False)

@@ -53,7 +53,9 @@ def test_a_head_learns_from_the_rows_that_count() -> None:
     vectors = np.concatenate([sound.vectors] * 3)
     labels = np.concatenate([sound.labels, 1 - sound.labels, 1 - sound.labels])
     weights = np.repeat(np.array([3, 1e-3, 1e-3], np.float32), 200)
-    settings = recipe(hidden=[], dropout=0.0, epochs=5, learning_rate=0.02, early_stopping_patience=None, monitor="loss")
+    settings = recipe(
+        hidden=[], dropout=0.0, epochs=5, learning_rate=0.02, early_stopping_patience=None, monitor="loss"
+    )
     states = {
         name: train_head(Embedded(vectors, labels, given), validation, 2, loss, settings, None, lambda line: None)[1]
         for name, given in (("none", None), ("even", np.ones(600, np.float32)), ("weighted", weights))
