@@ -10,7 +10,7 @@ from hubtune.inference.replacements import (
     ESCAPED,
     NAMED,
     URL,
-    URL_WORD,
+    URL_REWRITE,
     USER,
     USER_REWRITE,
     WINDOWS_1252,
@@ -42,7 +42,7 @@ def tf_normalise(texts: Any, replace: Collection[Replacement] = ()) -> Any:
         texts = tf.where(still, _normalised(tf.strings.regex_replace(texts, "&", "")), texts)
     for _ in range(WORD_PASSES if "urls" in replace or "users" in replace else 0):
         if "urls" in replace:
-            texts = tf.strings.regex_replace(texts, URL, URL_WORD)
+            texts = tf.strings.regex_replace(texts, URL, URL_REWRITE)
         if "users" in replace:
             texts = tf.strings.regex_replace(texts, USER, USER_REWRITE)
         texts = _normalised(texts)

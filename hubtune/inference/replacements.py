@@ -27,15 +27,20 @@ ENTITY_PASSES = 4
 that, and text that was made to hold a server up goes on with it for as long as it is. After the last pass no ampersand
 is left in such a text."""
 
-URL = r"(?:[Hh][Tt][Tt][Pp][Ss]?://|[Ww]{3}\.)[^ <>\"]*[^ <>\".,;:!?)\]}']"
-"""A web address without the punctuation behind it."""
+# Up to Chinese and Japanese, whose texts have no spaces that would end an address.
+_LETTERS = f"{chr(0xA1)}-{chr(0x2FFF)}"
+_IN_URL, _ENDS_URL = (
+    "".join(re.escape(chr(code)) for code in range(0x21, 0x7F) if chr(code) not in without) + _LETTERS
+    for without in ('"<>', "\"<>.,;:!?)]}'")
+)
+URL = rf"(?:[Hh][Tt][Tt][Pp][Ss]?://|(^|[^0-9A-Za-z_])[Ww]{{3}}\.[0-9A-Za-z])[{_IN_URL}]*[{_ENDS_URL}]"
+"""A web address without the punctuation behind it. (`www.` may end a stretched word: "awww...")"""
 
 USER = r"(^|[^0-9A-Za-z_@])@[0-9A-Za-z_]+"
 """A user name. It does not follow a letter or digit of ASCII, as the second part of a mail address does."""
 
 # As TweetEval has them (Barbieri et al. 2020), whose models know these two words.
-URL_WORD, USER_WORD = "http", "@user"
-USER_REWRITE = rf"\1{USER_WORD}"
+URL_REWRITE, USER_REWRITE = r"\1http", r"\1@user"
 
 WORD_PASSES = 3
 """How often addresses and names are looked for: a mark behind a name may combine with the end of the word that took its
@@ -59,7 +64,7 @@ def with_words(text: str, urls: bool, users: bool) -> str:
         The text; not normalised any more, where a mark follows a name.
     """
     if urls:
-        text = _URL.sub(URL_WORD, text)
+        text = _URL.sub(URL_REWRITE, text)
     return _USER.sub(USER_REWRITE, text) if users else text
 
 

@@ -95,6 +95,7 @@ TO_REPLACE: list[str] = [
     "RT @Bob_2 &gt;&gt; WWW.EXAMPLE.COM/path, really &amp;amp; truly",
     "caf&eacute; &#233; &#xE9; &#xe9; &#0233; &hellip;&nbsp;&frac12; &#150; &#x1F600;",
     "mail ann@example.org; AT&T; a & b; &nothing; &; &#; &#x; http:// @",
+    "awww...so cute, Ewww.gross, 请看https://a.b/c。这个，http://ü.de/ß，不要",
     "(see http://a.b/c_(d).) '@x' <@y> @@z é@w",
     "＆ｌｔ；ｈｔｔｐ：／／ａ．ｂ ＠ｎａｍｅ &#64;name &commat;name",
 ]
