@@ -41,8 +41,8 @@ class Share:
 class Figure:
     """A figure, 0 where nothing differs, and what moved it most, the strongest first.
 
-    `by_chance` is what the figure is where nothing but chance differs: that of all rows of both sides, dealt at random
-    into two sets as large as the sides.
+    `by_chance` is what the figure is where nothing but chance differs: that of the same rows dealt at random, as many
+    of them on both sides, and on one side alone, as there are.
     """
 
     value: float
@@ -107,14 +107,15 @@ def _rows(rows: Path, classes: Sequence[str]) -> pl.DataFrame:
 
 
 def _dealt(before: pl.DataFrame, now: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of both sides in two sets of the same sizes, at random but always in the same way."""
-    # Keys are hashes. Those of one side are read backwards, so that the two copies of a text that both sides have are
-    # dealt apart from each other.
-    key = pl.col("key").bin.encode("hex")
+    """All rows, dealt anew at random but always in the same way: as many on both sides, and on one side alone, as were.
+
+    Where rows were added to the earlier ones, it is as if others of them had been the ones that were added.
+    """
+    new = now.join(before, on="key", how="anti")
+    gone = before.join(now, on="key", how="anti").height
     label = pl.col("label").list.eval(pl.element().cast(pl.String)).list.join(",")
-    both = pl.concat([before.with_columns(place=key), now.with_columns(place=key.str.reverse())])
-    both = both.sort("place", label)
-    return both.head(before.height), both.tail(now.height)
+    every = pl.concat([before, new]).sort("key", label)  # keys are hashes of the texts
+    return every.head(before.height), pl.concat([every.head(before.height - gone), every.tail(new.height)])
 
 
 _Found = tuple[float, tuple[Share, ...]]

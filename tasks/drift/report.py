@@ -83,7 +83,7 @@ def document(drift: Drift) -> Document:
         "version was trained on (before)."
     )
     figures = Table(("figure", "value", "by chance", "measured by", "what it means"), rows, texts=(0, 3, 4), long=4)
-    chance = "By chance: the figure of the same rows, dealt at random into two sets of the same sizes."
+    chance = "By chance: the figure of the same rows dealt at random, as many of them new and gone as there are."
     classes = _drawing(drift.classes, "share of the labels", "class")
     lengths = _drawing(drift.lengths, "share of the texts", "number of words")
     return Document(

@@ -153,15 +153,19 @@ def test_two_samples_of_the_same_differ_as_much_as_chance_makes_them(write: Writ
     for name in ("labels", "length", "vocabulary", "words"):
         figure = getattr(same, name)
         assert figure.value == pytest.approx(figure.by_chance, rel=0.25, abs=0.05)
+        assert figure.by_chance > 0
     assert same.words.value > 0.15
     assert moved.labels.value > 10 * moved.labels.by_chance
 
 
-def test_rows_that_both_have_are_dealt_apart(write: Write) -> None:
+def test_rows_that_both_have_hide_nothing(write: Write) -> None:
     rows = [(f"word{number} another{number % 7}", "no") for number in range(300)]
-    found = compare(write(rows), write(rows))
-    # Of two copies of each text, each set has as often one as both: half the words are in both.
-    assert 0.2 < found.vocabulary.by_chance < 0.4
+    new = [(f"other{number} more{number % 7}", "no") for number in range(60)]
+    same, grown = compare(write(rows), write(rows)), compare(write(rows), write(rows + new))
+    assert [same.vocabulary.by_chance, same.words.by_chance, same.labels.by_chance] == [0, 0, 0]
+    # Each row has a word of its own; seven words more are new where the 60 rows are those that were added.
+    assert grown.vocabulary.value == pytest.approx(120 / 720, abs=1e-6)
+    assert grown.vocabulary.by_chance == pytest.approx(60 / 720, abs=0.01)
 
 
 ROWS = st.lists(st.tuples(st.text(max_size=30), st.sampled_from(["no", "yes"])), min_size=1, max_size=30)
