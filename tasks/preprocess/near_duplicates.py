@@ -1,7 +1,9 @@
 """Texts that are nearly the same: found by MinHash, and compared run by run before anything is said of them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -12,9 +14,10 @@ from tasks.preprocess.judge import rank
 
 _RUN = 5
 _PERMUTATIONS = 128
-# Candidates that are not similar enough cost a comparison, and those that are missed stay in: the bands are chosen so
-# that few are missed.
-_WEIGHTS = (0.1, 0.9)  # of false positives, of false negatives
+# Share of the pairs that are just similar enough which may be missed: more bands find more, and more that is compared
+# in vain.
+_MISSED = 0.01
+_RUNS_KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,17 @@ def drop_near_duplicates(judged: pl.DataFrame, threshold: float, say: Say) -> pl
         "similarity": [copy.similarity for copy in copies.values()],
     }
     schema: dict[str, Any] = {"index": judged.schema["index"], "of": judged.schema["index"], "similarity": pl.Float64}
+    table = pl.DataFrame(found, schema)
     near = pl.when(pl.col("of").is_not_null()).then(pl.lit(Reason.NEAR_DUPLICATE.value))
+    # What an exact copy was left out for may be a near copy of another text itself.
+    further = table.select(first_copy="index", instead="of")
     return (
-        judged.join(pl.DataFrame(found, schema), on="index", how="left", maintain_order="left")
-        .with_columns(near.otherwise("reason").alias("reason"), pl.coalesce("first_copy", "of").alias("first_copy"))
-        .drop("of")
+        judged.join(table, on="index", how="left", maintain_order="left")
+        .join(further, on="first_copy", how="left", maintain_order="left")
+        .with_columns(
+            near.otherwise("reason").alias("reason"), pl.coalesce("of", "instead", "first_copy").alias("first_copy")
+        )
+        .drop("of", "instead")
     )
 
 
@@ -74,14 +83,17 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: floa
     """
     from datasketch import MinHash, MinHashLSH
 
-    index: Any = MinHashLSH(threshold, _PERMUTATIONS, _WEIGHTS)
+    bands = _bands(threshold)
+    indices: dict[int, Any] = defaultdict(lambda: MinHashLSH(num_perm=_PERMUTATIONS, params=bands))
+    runs_of = lru_cache(_RUNS_KEPT)(_runs)
     found: dict[int, Copy] = {}
     progress = Progress(say, "Comparing texts", len(texts), "texts")
     runs: Iterator[list[bytes]] = (list(_runs(text)) for text in texts)
     for position, hashed in enumerate(MinHash.generator(runs, num_perm=_PERMUTATIONS)):
-        others = [other for other in index.query(hashed) if groups[other] == groups[position]]
-        own = _runs(texts[position]) if others else set()
-        copies = (Copy(other, _similarity(own, _runs(texts[other]))) for other in others)
+        index = indices[groups[position]]
+        copies = (
+            Copy(other, _similarity(runs_of(texts[position]), runs_of(texts[other]))) for other in index.query(hashed)
+        )
         best = max(copies, key=lambda copy: (copy.similarity, -copy.of), default=None)
         if best is not None and best.similarity >= threshold:
             found[position] = best
@@ -90,6 +102,12 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: floa
         progress.advance(1)
     progress.finish()
     return found
+
+
+def _bands(threshold: float) -> tuple[int, int]:
+    """The number of bands and of rows in each: as many rows as miss no more than they may at the threshold."""
+    choices = ((_PERMUTATIONS // rows, rows) for rows in range(_PERMUTATIONS // 2, 0, -1))
+    return next((bands, rows) for bands, rows in choices if (1 - threshold**rows) ** bands <= _MISSED)
 
 
 def _runs(text: str) -> set[bytes]:

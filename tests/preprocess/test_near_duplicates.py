@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.preprocess.near_duplicates import Copy, near_duplicates
+from tasks.preprocess.near_duplicates import Copy, _bands, near_duplicates
 from tests.preprocess.conftest import Row, Run, sound_rows
 
 SENTENCE = "My neighbour asks every morning whether the tram to the old harbour still runs on Sundays in winter."
@@ -52,6 +52,23 @@ def test_nearly_all_texts_with_a_letter_changed_are_found() -> None:
     assert not set(found) & set(range(len(texts)))
     right = [position for position, copy in found.items() if copy.of == position - len(texts)]
     assert len(right) > 0.98 * len(texts)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.75, 0.99])
+def test_few_pairs_that_are_just_similar_enough_are_missed(threshold: float) -> None:
+    bands, rows = _bands(threshold)
+    assert bands * rows <= 128
+    assert (1 - threshold**rows) ** bands <= 0.01 < (1 - threshold ** (rows + 1)) ** (128 // (rows + 1))
+
+
+def test_an_exact_copy_of_a_near_copy_names_the_text_that_is_kept(run: Run) -> None:
+    near = SENTENCE.replace("winter", "summer")
+    rows: list[Row] = [*sound_rows(), (SENTENCE, "0"), (near, "0"), (near, "0")]
+    report = run(rows, near_duplicates=0.75).report
+    (exact,) = report["duplicates"]["listed"]
+    (other,) = report["near_duplicates"]["listed"]
+    assert (exact["row"], exact["kept"]["row"]) == (63, 61)
+    assert (other["row"], other["kept"]["row"]) == (62, 61)
 
 
 def test_one_of_similar_texts_with_the_same_class_is_kept(run: Run) -> None:
