@@ -3,9 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hubtune.errors import CorruptArtifact
+
+MAKE_AGAIN = "run again: what is missing or damaged is made again"
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class _Record(BaseModel):
@@ -123,6 +129,26 @@ def unseal(content: bytes | None) -> dict[str, Any] | None:
     except (ValueError, KeyError, AttributeError, TypeError):
         return None
     return record if whole else None
+
+
+def parse_record(model: type[Record], content: bytes | None, where: str) -> Record:
+    """Read a sealed record: a manifest, a memo, a member of a collection.
+
+    Args:
+        model: the kind of record.
+        content: the content of its file; None if there is no file.
+        where: its address, for the message.
+
+    Returns:
+        The record.
+
+    Raises:
+        CorruptArtifact: the file is missing, truncated or changed.
+    """
+    try:
+        return model.model_validate(unseal(content))
+    except ValidationError:
+        raise CorruptArtifact("the record is truncated or changed", where=where, remedy=MAKE_AGAIN) from None
 
 
 def _sha256_of_json(value: Any) -> str:

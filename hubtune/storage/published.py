@@ -9,9 +9,18 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact, ModelNotFound, StoreUnavailable
-from hubtune.storage.artifact import Artifact, FileEntry, Manifest, content_digest, seal, unseal
+from hubtune.storage.artifact import (
+    MAKE_AGAIN,
+    Artifact,
+    FileEntry,
+    Manifest,
+    content_digest,
+    parse_record,
+    seal,
+    unseal,
+)
 from hubtune.storage.files import MANIFEST, check_paths
-from hubtune.storage.store import MAKE_AGAIN, Store, parse_record
+from hubtune.storage.store import Store
 
 KIND = "release"
 

@@ -8,27 +8,26 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from hubtune.errors import CorruptArtifact, HubtuneError, InvalidRecipe
 from hubtune.storage.artifact import (
+    MAKE_AGAIN,
     Artifact,
     FileEntry,
     Manifest,
     Producer,
     TaskKey,
     content_digest,
+    parse_record,
     seal,
-    unseal,
 )
 from hubtune.storage.files import MANIFEST, check_paths, describe
 from hubtune.storage.folder import Folder
 
 _log = logging.getLogger(__name__)
-
-Record = TypeVar("Record", bound=BaseModel)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -332,29 +331,6 @@ class Store:
     def _artifact(self, manifest: Manifest) -> Artifact:
         uri = f"{self.root}/{_artifact_path(manifest.kind, manifest.digest)}"
         return Artifact(kind=manifest.kind, digest=manifest.digest, uri=uri, facts=manifest.facts)
-
-
-MAKE_AGAIN = "run again: what is missing or damaged is made again"
-
-
-def parse_record(model: type[Record], content: bytes | None, where: str) -> Record:
-    """Read a sealed record: a manifest, a memo, a member of a collection.
-
-    Args:
-        model: the kind of record.
-        content: the content of its file; None if there is no file.
-        where: its address, for the message.
-
-    Returns:
-        The record.
-
-    Raises:
-        CorruptArtifact: the file is missing, truncated or changed.
-    """
-    try:
-        return model.model_validate(unseal(content))
-    except ValidationError:
-        raise CorruptArtifact("the record is truncated or changed", where=where, remedy=MAKE_AGAIN) from None
 
 
 class _Address(BaseModel):
