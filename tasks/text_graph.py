@@ -36,9 +36,11 @@ def tf_normalise(texts: Any, replace: Collection[Replacement] = ()) -> Any:
 
     texts = _normalised(texts)
     if "html_entities" in replace:
+        # No table, which a SavedModel would have to initialise: different entities are few.
+        named = tf.constant(list(NAMED)), tf.constant(list(NAMED.values()))
         for _ in range(ENTITY_PASSES):
-            texts = _normalised(_without_entities(texts))
-        still = _normalised(_without_entities(texts)) != texts
+            texts = _normalised(_without_entities(texts, named))
+        still = _normalised(_without_entities(texts, named)) != texts
         texts = tf.where(still, _normalised(tf.strings.regex_replace(texts, "&", "")), texts)
     for _ in range(WORD_PASSES if "urls" in replace or "users" in replace else 0):
         if "urls" in replace:
@@ -60,7 +62,7 @@ def _normalised(texts: Any) -> Any:
     return tf.strings.strip(tf.strings.regex_replace(texts, "  +", " "))
 
 
-def _without_entities(texts: Any) -> Any:
+def _without_entities(texts: Any, named: tuple[Any, Any]) -> Any:
     import tensorflow as tf
     import tensorflow_text as tf_text
 
@@ -69,18 +71,16 @@ def _without_entities(texts: Any) -> Any:
     values = pieces.flat_values
     places = tf.where(tf.strings.regex_full_match(values, ENTITY))
     entities, which = tf.unique(tf.gather_nd(values, places))
-    replaced = tf.tensor_scatter_nd_update(values, places, tf.gather(_characters(entities), which))
+    replaced = tf.tensor_scatter_nd_update(values, places, tf.gather(_characters(entities, *named), which))
     return tf.strings.reduce_join(pieces.with_flat_values(replaced), axis=1)
 
 
-def _characters(entities: Any) -> Any:
-    """What entities stand for: string[n] -> string[n]."""
+def _characters(entities: Any, names: Any, meanings: Any) -> Any:
+    """What entities stand for: string[n] -> string[n]. Those that are not among the names stay as they are."""
     import tensorflow as tf
 
-    # No table, which a SavedModel would have to initialise: different entities are few.
-    same = entities[:, None] == tf.constant(list(NAMED))[None, :]
-    named = tf.gather(tf.constant(list(NAMED.values())), tf.argmax(same, axis=1))
-    characters = tf.where(tf.reduce_any(same, axis=1), named, entities)
+    same = entities[:, None] == names[None, :]
+    characters = tf.where(tf.reduce_any(same, axis=1), tf.gather(meanings, tf.argmax(same, axis=1)), entities)
 
     numbered = tf.strings.regex_full_match(entities, "&#.*")
     hexadecimal = tf.strings.regex_full_match(entities, "&#[xX].*")

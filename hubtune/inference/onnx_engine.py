@@ -33,7 +33,7 @@ class OnnxEngine:
         CorruptArtifact: the model does not load.
     """
 
-    def __init__(self, folder: Path, max_length: int, classes: int, replace: Sequence[Replacement] = ()) -> None:
+    def __init__(self, folder: Path, max_length: int, classes: int, replace: Sequence[Replacement]) -> None:
         # Since version 1.29 it sends what it does to its makers, unless this is set before it is imported.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime

@@ -88,7 +88,7 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: floa
     runs_of = lru_cache(_RUNS_KEPT)(_runs)
     found: dict[int, Copy] = {}
     progress = Progress(say, "Comparing texts", len(texts), "texts")
-    runs: Iterator[list[bytes]] = (list(_runs(text)) for text in texts)
+    runs: Iterator[list[bytes]] = (list(runs_of(text)) for text in texts)
     for position, hashed in enumerate(MinHash.generator(runs, num_perm=_PERMUTATIONS)):
         index = indices[groups[position]]
         copies = (

@@ -14,7 +14,7 @@ from tasks.text_graph import tf_normalise
 
 
 def export_saved_model(
-    classifier: ClassifierGraph, model: Path, folder: Path, replace: Collection[Replacement] = ()
+    classifier: ClassifierGraph, model: Path, folder: Path, replace: Collection[Replacement]
 ) -> None:
     """Write `saved_model.pb`, `variables/` and `assets/`.
 
