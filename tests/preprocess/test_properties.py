@@ -20,7 +20,7 @@ labels = st.sampled_from(["0", "1", " 0", "1\t", "2", "", " ", None, "\ufffd", "
 splits = st.sampled_from(["train", "validation", "test"])
 
 SETTINGS = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
