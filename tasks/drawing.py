@@ -24,7 +24,10 @@ _STYLE = {
 
 @contextmanager
 def drawing(
-    width: float, height: float, grid: Literal["both", "x", "y"] = "both"
+    width: float,
+    height: float,
+    grid: Literal["both", "x", "y"] = "both",
+    place: tuple[float, float, float, float] | None = None,
 ) -> Iterator[tuple["Axes", io.BytesIO]]:
     """Axes to draw on.
 
@@ -32,6 +35,8 @@ def drawing(
         width: in inches.
         height: in inches.
         grid: the axes whose lines are drawn.
+        place: left, bottom, width and height of the axes, as shares of the drawing; without it the labels are
+            measured to leave room for them, which takes twice the time.
 
     Yields:
         The axes, and a buffer that holds the SVG afterwards.
@@ -46,6 +51,6 @@ def drawing(
     ):
         # Text stays text, so a glyph that matplotlib's own font lacks is none of its business.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), layout="tight")
-        yield figure.add_subplot(), svg
+        figure = Figure(figsize=(width, height), layout=None if place else "tight")
+        yield figure.add_axes(place) if place else figure.add_subplot(), svg
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
