@@ -30,6 +30,7 @@ FaultKind = Literal[
     "reset",  # reset the connection; nothing is done
     "stall",  # send nothing for some seconds; nothing is done
     "stall_body",  # stall in the middle of the answer's body
+    "deaf",  # read the request's head, and for some seconds nothing of its body; nothing is done
     "truncated",  # half of the body, then the connection closes
     "truncated_chunked",  # half of the body in a chunked answer that ends properly: no client can notice
     "flipped",  # one bit of the answer's body is flipped
@@ -143,10 +144,12 @@ class GcsFake(CloudStorage):
         stored.content = content
         stored.md5 = {"new": md5_of(content), "old": stored.md5, "none": None}[md5]
 
-    def fault_for(self, method: str, target: str, body: bytes) -> Fault | None:
-        """The fault that a request runs into, counted as done."""
+    def fault_for(self, method: str, target: str, body: bytes | None) -> Fault | None:
+        """The fault that a request runs into, counted as done; while its body is not read, that it is not."""
         with self.lock:
             for fault in self._faults:
+                if (fault.kind == "deaf") is (body is not None):
+                    continue
                 request = f"{method} {re.sub('upload_id=[^&]*', '', target)} {hash(body)}"
                 if not (re.fullmatch(fault.method, method) and re.search(fault.target, target)):
                     continue
@@ -187,9 +190,13 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _request(self) -> None:
-        body = self._body()
         parts = urlsplit(self.path)
         target = unquote(self.path)
+        if deaf := self.fake.fault_for(self.command, target, None):
+            self.fake.requests.append(f"{self.command} {target}")
+            self.fake.stopping.wait(deaf.seconds)
+            return self._reset()
+        body = self._body()
         self.fake.requests.append(f"{self.command} {target}")
         self.fake.before(f"{self.command} {target}")
         fault = self.fake.fault_for(self.command, target, body)
@@ -260,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsFake]:
     """A running fake that gs:// addresses lead to, in this process and in those that it starts; short waits here."""
-    quick = cloud_storage.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5)
+    quick = cloud_storage.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5, upload_bytes_per_second=1e7)
     with GcsFake() as fake:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake.url)
         monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "mirror"))

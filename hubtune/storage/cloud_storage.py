@@ -4,10 +4,12 @@ The retry policy is in this file alone. A fault that passes (no connection, a st
 is tried again with exponentially growing, jittered waits; one that does not (no permission, no bucket) is not.
 """
 
+import asyncio
 import base64
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,8 @@ class Patience:
     """How long to wait for Cloud Storage. With these values a dead connection is given up after three minutes.
 
     gcsfs has no read timeout of its own: a stalled connection hung for 36 s in a measurement, and can hang for ever.
+    While a request is sent, no timeout for reading counts: one whose body nobody takes is given up when sending it at
+    `upload_bytes_per_second` would have ended.
     """
 
     attempts: int = 5
@@ -33,6 +37,7 @@ class Patience:
     longest_wait_seconds: float = 20.0
     connect_seconds: float = 10.0
     read_seconds: float = 30.0
+    upload_bytes_per_second: float = 50_000.0
 
 
 PATIENCE = Patience()
@@ -88,7 +93,15 @@ class CloudStorage:
                 token=token, requests_timeout=timeout, use_listings_cache=False, skip_instance_cache=True
             )
         # gcsfs repeats each request up to six times over half a minute, and that cannot be set: repeating is done here.
-        filesystem._request = MethodType(GCSFileSystem._request.__wrapped__, filesystem)
+        request = GCSFileSystem._request.__wrapped__
+        patience = self.patience
+
+        async def request_once(self: Any, *args: Any, data: Any = None, **options: Any) -> Any:
+            seconds = None if data is None else patience.read_seconds + _size(data) / patience.upload_bytes_per_second
+            async with asyncio.timeout(seconds):
+                return await request(self, *args, data=data, **options)
+
+        filesystem._request = MethodType(request_once, filesystem)
         return filesystem
 
     def read(self, key: str) -> bytes:
@@ -206,6 +219,10 @@ class CloudStorage:
             where=f"gs://{self.bucket}",
             remedy=f"create the bucket, or correct {self._setting}",
         )
+
+
+def _size(data: Any) -> int:
+    return data.getbuffer().nbytes if isinstance(data, io.BytesIO) else len(data)
 
 
 def _described(item: Mapping[str, Any]) -> Object:

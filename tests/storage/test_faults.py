@@ -19,7 +19,7 @@ DOWNLOADS = "alt=media"
 
 def everything(store: Store) -> list[Any]:
     """Uses all of a store, and gives all that it answered."""
-    large = {**FILES, "large": b"0123456789" * 600_000}  # goes up in a resumable upload
+    large = {**FILES, "large": b"0123456789" * 1_000_000}  # goes up in a resumable upload of two parts
     release = put(store, large, kind="release")
     store.remember(KEY, {"release": release})
     store.append("all", release)
@@ -44,6 +44,7 @@ def everything(store: Store) -> list[Any]:
         ("reset", ".*"),
         ("stall", SOME),
         ("stall_body", SOME),
+        ("deaf", "uploadType=resumable&upload_id"),
         ("truncated", ".*"),
         ("truncated_chunked", ".*"),
         ("lost_reply", ".*"),
@@ -60,6 +61,15 @@ def test_every_request_fails_once(in_folder: Place, in_bucket: Place, kind: Faul
     assert without_uri(disturbed) == without_uri(everything(in_folder.open()))
     in_bucket.fake.heal()
     assert without_uri(everything(in_bucket.open())) == without_uri(disturbed)
+
+
+def test_an_upload_that_nobody_reads_is_given_up(in_bucket: Place, gcs: GcsFake) -> None:
+    gcs.fail("deaf", target="upload_id", times=10_000)
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match=r"could not write gs://bucket/some/prefix/.*/large: "):
+        put(in_bucket.open(), {"large": b"0123456789" * 1_000_000})
+    assert time.monotonic() - started < 20  # a fault lasts 30 s
+    assert gcs.names("manifest.json") == []
 
 
 @pytest.mark.parametrize("kind", ["status", "reset", "stall", "truncated", "truncated_chunked"])
