@@ -28,6 +28,7 @@ _MOST_CURVES = 8
 _MOST_POINTS = 300
 _LABEL_CHARACTERS = 24
 _INCHES = (4.8, 3.8)  # legible when a phone shows it in its full width
+_PLACE = (0.14, 0.13, 0.83, 0.84)  # of axes whose numbers have two decimals
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,6 @@ def _legend(axes: "Axes", title: str, place: "LegendLocType") -> None:
 @contextmanager
 def _axes(x: str, y: str) -> Iterator[tuple["Axes", io.BytesIO]]:
     """Axes to draw on from 0 to 1; what was drawn is in the buffer afterwards."""
-    with drawing(*_INCHES) as (axes, svg):
+    with drawing(*_INCHES, place=_PLACE) as (axes, svg):
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         yield axes, svg
