@@ -76,6 +76,13 @@ class DataRecipe(Section):
         description="Whether a `tfds:` set that is not there is downloaded and prepared.",
     )
     text: str = Field("text", title="Text column", min_length=1, description="Name of the column that holds the text.")
+    text_pair: str | None = Field(
+        None,
+        title="Second text column",
+        min_length=1,
+        description="Name of a column with a second text, where pairs are classified, such as a premise with a "
+        "hypothesis or a question with an answer (BERT-like encoders only).",
+    )
     label: str = Field("label", title="Label column", min_length=1, description="Name of the column with the label.")
     id: str | None = Field(
         None,
@@ -160,7 +167,7 @@ class DataRecipe(Section):
             raise ValueError("user and password do not belong in a recipe; give an address without them")
         return handle
 
-    @field_validator("text", "label", "id", "weight", "group", mode="before")
+    @field_validator("text", "text_pair", "label", "id", "weight", "group", mode="before")
     @classmethod
     def _number_of_a_column(cls, value: Any) -> Any:
         # YAML reads `1` as a number; columns without a header are named so.
@@ -226,9 +233,12 @@ class DataRecipe(Section):
             raise ValueError("query has no meaning without a source such as postgresql://host/name or sqlite:///path")
         if self.password_block is not None and scheme != "postgresql":
             raise ValueError("password_block has no meaning without a postgresql:// source")
-        for name in ("text", "label"):
-            if getattr(self, name) in (self.id, self.weight, self.group, *self.slices):
+        for name in ("text", "text_pair", "label"):
+            column = getattr(self, name)
+            if column is not None and column in (self.id, self.weight, self.group, *self.slices):
                 raise ValueError(f"the {name} column is named again as id, weight, group or slice: give another one")
+        if self.text_pair is not None and self.text_pair in (self.text, self.label):
+            raise ValueError("text_pair names the text or label column again: give another one")
         if "length" in self.slices:
             raise ValueError("a slice column cannot be called length: evaluation calls the lengths of the texts so")
         if len(set(self.slices)) < len(self.slices):
@@ -249,7 +259,11 @@ class DataRecipe(Section):
     @property
     def wanted(self) -> dict[str, str]:
         """The columns that are read: what each is called from there on, and its name in the source."""
-        more = {field: name for field in ("id", "weight", "group") if (name := getattr(self, field)) is not None}
+        more = {
+            field: name
+            for field in ("text_pair", "id", "weight", "group")
+            if (name := getattr(self, field)) is not None
+        }
         return {"text": self.text, "label": self.label} | more | {SLICE + name: name for name in self.slices}
 
     @property

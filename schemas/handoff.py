@@ -44,8 +44,8 @@ class RawFacts(_Facts):
 
     Files: Parquet shards `rows/00000.parquet`, ... with the columns `row` (int64, 1-based record number in its
     file), `source` (name of that file), `split` (null, or train, validation, test), `text` and `label` (strings, null
-    where the source has none; a list of labels is a JSON array of strings); `id`, `weight`, `group` and `slice.<name>`
-    (strings) where the recipe names such columns.
+    where the source has none; a list of labels is a JSON array of strings); `text_pair`, `id`, `weight`, `group` and
+    `slice.<name>` (strings) where the recipe names such columns.
     """
 
     rows: int
@@ -57,9 +57,10 @@ class RowsFacts(_Facts):
     """Clean rows (kind `rows`).
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key` (binary(16), hash of the
-    normalised text), `text` (normalised), `label` (index into the classes, int32; with `multilabel` a list of them,
-    ascending, which may be empty), `weight` (float64) where the recipe names such a column, and `id` and
-    `slice.<name>` as they came; `labels.json` (class names in order); `replace.json` (what was replaced in the texts)
+    normalised text), `text` (normalised; of a pair both, as `hubtune.inference.pairs` joins them), `label` (index into
+    the classes, int32; with `multilabel` a list of them, ascending, which may be empty), `weight` (float64) where the
+    recipe names such a column, and `id` and `slice.<name>` as they came; `labels.json` (class names in order);
+    `replace.json` (what was replaced in the texts)
     where anything is to be.
     """
 
@@ -74,8 +75,8 @@ class QuarantineFacts(_Facts):
     """Rows that were turned away, and the report on all rows (kind `quarantine`).
 
     Files: `quarantine.parquet` (row, source, reason, broken, text, label; `broken` says which check of a contract the
-    row breaks; and `id`, `weight` and `slice.<name>` of the raw rows), `report.json`, `report.md` and `report.html`
-    (both with plots inside). Rows whose label is not wanted (`dropped`) are in the counts alone.
+    row breaks; and `text_pair`, `id`, `weight` and `slice.<name>` of the raw rows), `report.json`, `report.md` and
+    `report.html` (both with plots inside). Rows whose label is not wanted (`dropped`) are in the counts alone.
     """
 
     rows_in: int
@@ -107,7 +108,8 @@ class TokensFacts(_Facts):
     """Token ids of every text (kind `tokens`).
 
     Files: `train.parquet`, `validation.parquet`, `test.parquet` with the columns `key`, `ids` (list of int32, special
-    tokens included), `label` and `weight` (as the clean rows have them).
+    tokens included), `first` (int32, where texts are pairs: how many of the ids belong to the first text), `label` and
+    `weight` (as the clean rows have them).
     """
 
     texts: int

@@ -10,6 +10,7 @@ import pandera.polars as pa
 import polars as pl
 
 from hubtune.inference.normalise import normalise
+from hubtune.inference.pairs import split_pair
 from schemas.handoff import SPLITS
 from schemas.train_recipe import Task
 
@@ -61,8 +62,8 @@ QUARANTINE_REASONS = tuple(reason for reason in Reason if reason not in NO_FAULT
 _SENTENCES = {
     Reason.UNMAPPED_LABEL: "The label is not one of those that data.labels maps to a class; data.unmapped drops it.",
     Reason.UNDECODABLE_BYTES: "The text or label holds bytes that are not UTF-8, here or in an earlier program.",
-    Reason.NULL_TEXT: "There is no text at all.",
-    Reason.BLANK_TEXT: "Nothing is left of the text but spaces and invisible characters.",
+    Reason.NULL_TEXT: "There is no text at all, or only one of a pair.",
+    Reason.BLANK_TEXT: "Nothing is left of the text, or of one of a pair, but spaces and invisible characters.",
     Reason.TOO_SHORT: "The text has fewer characters than preprocess.min_characters.",
     Reason.TOO_LONG: "The text has more characters than preprocess.max_characters.",
     Reason.UNKNOWN_LABEL: "The label is not one of those that data.labels maps to a class.",
@@ -75,7 +76,9 @@ _SENTENCES = {
 }
 
 
-def clean_rows(classes: Sequence[str], task: Task = "multiclass", *, weighted: bool = False) -> pa.DataFrameSchema:
+def clean_rows(
+    classes: Sequence[str], task: Task = "multiclass", *, weighted: bool = False, pairs: bool = False
+) -> pa.DataFrameSchema:
     """The contract of the clean rows of all splits together, as one frame.
 
     Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `text`,
@@ -85,6 +88,7 @@ def clean_rows(classes: Sequence[str], task: Task = "multiclass", *, weighted: b
         classes: the class names, in order.
         task: whether `label` is one class, or a list of classes.
         weighted: whether there is a column `weight`.
+        pairs: whether each text is a pair of texts.
 
     Returns:
         The schema.
@@ -92,8 +96,8 @@ def clean_rows(classes: Sequence[str], task: Task = "multiclass", *, weighted: b
     several = task == "multilabel"
 
     def every_class(data: pa.PolarsData) -> pl.LazyFrame:
-        pairs = data.lazyframe.select("split", "label")
-        memberships = pairs.explode("label").drop_nulls() if several else pairs
+        labels = data.lazyframe.select("split", "label")
+        memberships = labels.explode("label").drop_nulls() if several else labels
         return memberships.select(pl.struct("split", "label").n_unique() == len(SPLITS) * len(classes))
 
     return pa.DataFrameSchema(
@@ -103,7 +107,7 @@ def clean_rows(classes: Sequence[str], task: Task = "multiclass", *, weighted: b
                 pl.String,
                 [
                     pa.Check.str_length(min_value=1),
-                    pa.Check(_normalised, error="text is normalised"),
+                    pa.Check(_normalised_pairs if pairs else _normalised, error="text is normalised"),
                 ],
             ),
             "label": _several_classes(len(classes)) if several else _one_class(len(classes)),
@@ -138,6 +142,17 @@ def _several_classes(classes: int) -> pa.Column:
 
 def _for_each(data: pa.PolarsData, holds: pl.Expr) -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).list.eval(holds).list.all())
+
+
+def _normalised_pairs(data: pa.PolarsData) -> pl.LazyFrame:
+    texts = data.lazyframe.select(data.key).collect().to_series()
+    pairs = [None if text is None else split_pair(text) for text in texts.to_list()]
+    sound = [pair is not None and all(map(_is_sound, pair)) for pair in pairs]
+    return pl.LazyFrame({"normalised": sound}, schema={"normalised": pl.Boolean})
+
+
+def _is_sound(text: str) -> bool:
+    return text != "" and normalise(text) == text
 
 
 def _normalised(data: pa.PolarsData) -> pl.LazyFrame:

@@ -42,10 +42,14 @@ def retrain(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Name of a published model.")],
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="Texts to classify; for a model of pairs, two for each."),
+    ] = None,
     version: Annotated[int | None, typer.Option(help="Version of the model; without it, the newest.")] = None,
     source: Annotated[
-        Path | None, typer.Option("--input", help="A .txt (one text a line), .jsonl or .csv (field `text`) file.")
+        Path | None,
+        typer.Option("--input", help="A .txt (one text a line), .jsonl or .csv (fields `text`, `text_pair`) file."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write answers to this .jsonl or .csv file.")] = None,
     as_json: Json = False,

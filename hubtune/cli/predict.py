@@ -17,6 +17,7 @@ from rich.table import Table
 
 from hubtune.errors import InvalidData, InvalidRecipe, UnexpectedFailure
 from hubtune.inference import Classifier, Prediction
+from hubtune.inference.classifier import Text
 
 # Large enough to group texts by length, small enough that a file of any size passes through little memory.
 _TEXTS_AT_ONCE = 4096
@@ -30,7 +31,7 @@ def run_predict(
     Args:
         model: name of a published model.
         version: its version, or None for the newest.
-        texts: texts from the command line.
+        texts: texts from the command line; for a model of pairs, each two are one.
         source: a .txt, .jsonl or .csv file of texts.
         output: a .jsonl or .csv file for the answers; without it they are printed. It appears, or is replaced, when all
             answers are in, so it may be the input file too.
@@ -40,7 +41,8 @@ def run_predict(
         The exit status 0.
 
     Raises:
-        InvalidRecipe: no texts, a file of a kind that is not known, no such input file, or no way to write the output.
+        InvalidRecipe: no texts, a file of a kind that is not known or cannot hold pairs, no such input file, or no way
+            to write the output.
         InvalidData: a line or row of the input file cannot be read.
         UnexpectedFailure: the answers could not be written to the end, for instance because the disk is full.
         ModelNotFound: no such model or version.
@@ -51,7 +53,7 @@ def run_predict(
             where="hubtune predict",
             remedy=f'give texts (hubtune predict {model} "a text") or a file (--input FILE)',
         )
-    for path, kinds in ((source, _READERS), (output, _WRITERS)):
+    for path, kinds in ((source, {".txt", *_READERS}), (output, set(_WRITERS))):
         if path and path.suffix not in kinds:
             raise InvalidRecipe(
                 f"{path.name!r} is of no known kind", where=str(path), remedy=f"use one of {', '.join(sorted(kinds))}"
@@ -59,7 +61,7 @@ def run_predict(
     if source:
         _check_source(source)
     classifier = Classifier.load(model, version)
-    answers = _answers(classifier, _READERS[source.suffix](source) if source else texts)
+    answers = _answers(classifier, _read(source, classifier) if source else _given(texts, classifier))
     if output:
         with _replacing(output) as file:
             count = _WRITERS[output.suffix](file, answers, classifier)
@@ -74,7 +76,32 @@ def run_predict(
     return 0
 
 
-def _answers(classifier: Classifier, texts: Iterable[str]) -> Iterator[Prediction]:
+def _read(source: Path, classifier: Classifier) -> Iterator[Text]:
+    if source.suffix != ".txt":
+        yield from _READERS[source.suffix](source, classifier.pairs)
+    elif classifier.pairs:
+        raise InvalidRecipe(
+            f"{classifier.name} classifies pairs of texts, and a line of {source.name!r} holds one",
+            where="--input",
+            remedy="give a .jsonl or .csv file with the fields text and text_pair",
+        )
+    else:
+        yield from _read_lines(source)
+
+
+def _given(texts: Sequence[str], classifier: Classifier) -> Sequence[Text]:
+    if not classifier.pairs:
+        return texts
+    if len(texts) % 2:
+        raise InvalidRecipe(
+            f"{classifier.name} classifies pairs of texts, and {len(texts)} texts are an odd number",
+            where="hubtune predict",
+            remedy=f'give two texts for each pair: hubtune predict {classifier.name} "a text" "another"',
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _answers(classifier: Classifier, texts: Iterable[Text]) -> Iterator[Prediction]:
     remaining = iter(texts)
     while chunk := list(islice(remaining, _TEXTS_AT_ONCE)):
         yield from classifier.predict(chunk)
@@ -98,7 +125,7 @@ def _read_lines(path: Path) -> Iterator[str]:
         yield line.rstrip("\n")
 
 
-def _read_jsonl(path: Path) -> Iterator[str]:
+def _read_jsonl(path: Path, pairs: bool) -> Iterator[Text]:
     for number, line in enumerate(_lines(path, newline=None), start=1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -110,10 +137,10 @@ def _read_jsonl(path: Path) -> Iterator[str]:
                     where=where,
                     remedy='write one JSON object per line, for instance {"text": "How?"}',
                 ) from error
-            yield _text_of(row, where)
+            yield _text_of(row, where, pairs)
 
 
-def _read_csv(path: Path) -> Iterator[str]:
+def _read_csv(path: Path, pairs: bool) -> Iterator[Text]:
     # Strict: otherwise a quote that is never closed would swallow the rows after it without a word.
     reader = csv.DictReader(_lines(path, newline=""), strict=True)
     place = "header"
@@ -123,7 +150,7 @@ def _read_csv(path: Path) -> Iterator[str]:
         place = "row 1"
         for row in reader:
             number += 1
-            yield _text_of(row, f"{path}, {place}")
+            yield _text_of(row, f"{path}, {place}", pairs)
             place = f"row {number + 1}"
     except csv.Error as error:
         raise InvalidData(
@@ -156,11 +183,18 @@ def _lines(path: Path, newline: str | None) -> Iterator[str]:
         ) from error
 
 
-def _text_of(row: object, where: str) -> str:
-    text = row.get("text") if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        raise InvalidData("a row has no field `text` that holds a text", where=where, remedy="name the column `text`")
-    return text
+def _text_of(row: object, where: str, pairs: bool) -> Text:
+    fields = row if isinstance(row, dict) else {}
+
+    def text(name: str) -> str:
+        found = fields.get(name)
+        if not isinstance(found, str):
+            raise InvalidData(
+                f"a row has no field `{name}` that holds a text", where=where, remedy=f"name the column `{name}`"
+            )
+        return found
+
+    return (text("text"), text("text_pair")) if pairs else text("text")
 
 
 @contextmanager
@@ -209,22 +243,25 @@ def _write_csv(file: TextIO, answers: Iterable[Prediction], classifier: Classifi
     several = classifier.task == "multilabel"
     writer = csv.writer(file)
     columns = [f"probability_{label}" for label in classifier.labels]
-    writer.writerow(["text", "labels" if several else "label", *columns])
+    second = ["text_pair"] if classifier.pairs else []
+    writer.writerow(["text", *second, "labels" if several else "label", *columns])
     count = 0
     for answer in answers:
         # Class names may hold any separator, and no class is not an empty name: several are a JSON array.
         said = json.dumps(answer.labels, ensure_ascii=False) if several else answer.label
-        writer.writerow([answer.text, said, *(answer.probabilities[label] for label in classifier.labels)])
+        shares = [answer.probabilities[label] for label in classifier.labels]
+        writer.writerow([answer.text, *([answer.text_pair] if second else []), said, *shares])
         count += 1
     return count
 
 
-_READERS = {".txt": _read_lines, ".jsonl": _read_jsonl, ".csv": _read_csv}
+_READERS = {".jsonl": _read_jsonl, ".csv": _read_csv}
 _WRITERS = {".jsonl": _write_jsonl, ".csv": _write_csv}
 
 
 def _as_object(answer: Prediction) -> dict[str, object]:
-    return {"text": answer.text, **answer.to_json()}
+    second = {} if answer.text_pair is None else {"text_pair": answer.text_pair}
+    return {"text": answer.text, **second, **answer.to_json()}
 
 
 def _encodable(text: str) -> str:
@@ -232,10 +269,12 @@ def _encodable(text: str) -> str:
 
 
 def _print(answers: Iterable[Prediction], classifier: Classifier, console: Console) -> None:
-    table = Table("Text", "Labels" if classifier.task == "multilabel" else "Label", "Probability")
-    table.columns[2].justify = "right"
+    texts = ["Text", *(["Second text"] if classifier.pairs else [])]
+    table = Table(*texts, "Labels" if classifier.task == "multilabel" else "Label", "Probability")
+    table.columns[-1].justify = "right"
     for answer in answers:
         labels = "\n".join(map(escape, answer.labels)) or "(none)"
         shares = "\n".join(f"{answer.probabilities[label]:.3f}" for label in answer.labels)
-        table.add_row(escape(_encodable(answer.text)), labels, shares)
+        asked = [answer.text] if answer.text_pair is None else [answer.text, answer.text_pair]
+        table.add_row(*(escape(_encodable(text)) for text in asked), labels, shares)
     console.print(table)

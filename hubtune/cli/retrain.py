@@ -165,6 +165,7 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
     import polars
 
     from hubtune.inference import Classifier
+    from hubtune.inference.pairs import split_pair
     from hubtune.storage import Store
     from hubtune.storage.artifact import Artifact
 
@@ -181,7 +182,8 @@ def _print_predictions(report: "RunReport", console: Console) -> None:
     table = Table(
         "Text", "Truth", "Prediction", "Probability", title="A few rows of the test split", title_justify="left"
     )
-    for row, answer in zip(shown.iter_rows(named=True), classifier.predict(shown["text"].to_list()), strict=True):
+    texts = [split_pair(text) or text for text in shown["text"].to_list()]
+    for row, answer in zip(shown.iter_rows(named=True), classifier.predict(texts), strict=True):
         truth = row["label"] if several else [row["label"]]
         probabilities = "\n".join(f"{answer.probabilities[label]:.3f}" for label in answer.labels)
         table.add_row(
@@ -214,7 +216,7 @@ def _print_next(report: "RunReport", recipe: "Recipe", path: Path | None, consol
     except InvalidRecipe:  # options that mean nothing in the other mode
         other = []
     for line in (
-        f'{command} predict {report.model} "your own text"',
+        f'{command} predict {report.model} "your own text"' + (' "and another"' if recipe.data.text_pair else ""),
         f"{command} models {report.model}",
         *other,
         f"{command} retrain your-recipe.yaml     (see examples/recipes)",

@@ -1,7 +1,8 @@
 """`python -m hubtune.inference FOLDER [--engine ENGINE]`: a published model's answers, with nothing else loaded.
 
-Texts come on stdin as one JSON string on each line; answers go to stdout as one JSON object on each line, in the same
-order. This is how an export is proven before it is published: in a process that has only what a service has.
+Texts come on stdin as one JSON string on each line (a pair as a list of two); answers go to stdout as one JSON object
+on each line, in the same order. This is how an export is proven before it is published: in a process that has only what
+a service has.
 """
 
 import argparse

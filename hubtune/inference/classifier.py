@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Engine = Literal["onnx", "tensorflow"]
 Task = Literal["multiclass", "multilabel"]
+Text = str | tuple[str, str]
+"""What is classified: a text, or for a model of pairs two of them."""
 
 FORMAT = 3
 """Version of the layout of a published model: raised when an older hubtune could no longer read what is written."""
@@ -37,8 +39,8 @@ _FILES: dict[Engine, tuple[str, ...]] = {
 class Description(BaseModel):
     """`classifier.json` of a published model.
 
-    `task` is missing in format 1, which knew one task only, and `replace` up to format 2. `max_length` counts tokens,
-    special ones included; it is None where the model takes text and not tokens.
+    `task` is missing in format 1, which knew one task only, `replace` and `pairs` up to format 2. `max_length` counts
+    tokens, special ones included; it is None where the model takes text and not tokens.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,24 +54,27 @@ class Description(BaseModel):
     max_length: int | None
     normalisation: int
     replace: list[Replacement] = []
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one text.
+    """The answer for one text, or one pair of texts.
 
     Args:
-        text: the text.
+        text: the text; of a pair, the first one.
         label: the most probable class; None where a text may belong to several (`multilabel`).
         probabilities: of each class. They add up to 1; with `multilabel` each class has a probability of its own.
         labels: the classes that the text belongs to: `label` alone; with `multilabel` those whose probability is at
             least 0.5, in class order, which may be none.
+        text_pair: the second text of a pair; None where texts are single.
     """
 
     text: str
     label: str | None
     probabilities: dict[str, float]
     labels: list[str]
+    text_pair: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """What was answered, as plain JSON values: `label`, or with `multilabel` `labels`, and `probabilities`."""
@@ -78,7 +83,7 @@ class Prediction:
 
 
 class _Answers(Protocol):
-    def probabilities(self, texts: Sequence[str]) -> "NDArray[np.float32]": ...
+    def probabilities(self, texts: Sequence[str], seconds: Sequence[str] | None) -> "NDArray[np.float32]": ...
 
 
 class Classifier:
@@ -87,6 +92,8 @@ class Classifier:
     Example:
         classifier = Classifier.load("insincere-questions")
         classifier.predict(["Why is the sky blue?"])[0].label
+
+    A model of pairs takes a tuple in the place of each text: `predict([("It rains.", "The street is wet.")])`.
 
     Args:
         description: what is known of the model.
@@ -97,6 +104,7 @@ class Classifier:
         self.name = description.name
         self.task = description.task
         self.labels = list(description.labels)
+        self.pairs = description.pairs
         self._engine = engine
 
     @classmethod
@@ -158,39 +166,44 @@ class Classifier:
             description, OnnxEngine(folder, description.max_length, len(description.labels), description.replace)
         )
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
         """Classify texts.
 
         Args:
-            texts: any number of texts, of any length; what is too long for the model is cut.
+            texts: any number of texts, of any length; what is too long for the model is cut. For a model of `pairs`,
+                tuples of two.
 
         Returns:
             One prediction for each text, in the order of the texts.
 
         Raises:
-            InvalidData: something among the texts is not a string.
+            InvalidData: something among the texts is not a string, or not a pair of strings.
         """
         answers = self.probabilities(texts)
         rows = [dict(zip(self.labels, row, strict=True)) for row in answers.tolist()]
+        asked = [(text, None) if isinstance(text, str) else text for text in texts]
         if self.task == "multilabel":
             return [
-                Prediction(text, None, row, [label for label, share in row.items() if share >= DECISION])
-                for text, row in zip(texts, rows, strict=True)
+                Prediction(text, None, row, [label for label, share in row.items() if share >= DECISION], second)
+                for (text, second), row in zip(asked, rows, strict=True)
             ]
         best = [self.labels[position] for position in answers.argmax(axis=1)]
-        return [Prediction(text, label, row, [label]) for text, label, row in zip(texts, best, rows, strict=True)]
+        return [
+            Prediction(text, label, row, [label], second)
+            for (text, second), label, row in zip(asked, best, rows, strict=True)
+        ]
 
-    def probabilities(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+    def probabilities(self, texts: Sequence[Text]) -> "NDArray[np.float32]":
         """Probabilities as an array, for callers that go on computing.
 
         Args:
-            texts: any number of texts.
+            texts: any number of texts, or of pairs.
 
         Returns:
             float32[texts, classes]; classes in the order of `labels`. Each row adds up to 1, but with `multilabel`.
 
         Raises:
-            InvalidData: something among the texts is not a string.
+            InvalidData: something among the texts is not a string, or not a pair of strings.
         """
         if isinstance(texts, str):
             raise InvalidData(
@@ -198,16 +211,32 @@ class Classifier:
                 where="Classifier.predict",
                 remedy="put the text into a list: predict([text])",
             )
-        for position, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidData(
-                    f"text {position} is no string but {type(text).__name__}: {_shortened(text)}",
-                    where="Classifier.predict",
-                    remedy="pass strings; leave missing values out, or pass an empty string for them",
-                )
         if not texts:
             return np.zeros((0, len(self.labels)), np.float32)
-        return self._engine.probabilities(texts)
+        if self.pairs:
+            firsts, seconds = zip(*map(_require_pair, range(len(texts)), texts), strict=True)
+            return self._engine.probabilities(firsts, seconds)
+        return self._engine.probabilities([_require_text(*each) for each in enumerate(texts)], None)
+
+
+def _require_text(position: int, text: object) -> str:
+    if isinstance(text, str):
+        return text
+    raise InvalidData(
+        f"text {position} is no string but {type(text).__name__}: {_shortened(text)}",
+        where="Classifier.predict",
+        remedy="pass strings; leave missing values out, or pass an empty string for them",
+    )
+
+
+def _require_pair(position: int, pair: object) -> tuple[str, str]:
+    if isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(text, str) for text in pair):
+        return pair[0], pair[1]
+    raise InvalidData(
+        f"item {position} is no pair of strings: {_shortened(pair)}",
+        where="Classifier.predict",
+        remedy='the model was trained on pairs of texts: pass tuples, as in predict([("a text", "another")])',
+    )
 
 
 def read_description(folder: Path) -> Description:

@@ -51,24 +51,33 @@ class OnnxEngine:
                 f"the ONNX model does not load: {error}", where=str(path), remedy="publish the model again"
             ) from error
 
-    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def probabilities(self, texts: Sequence[str], seconds: Sequence[str] | None) -> NDArray[np.float32]:
         """Answer texts in batches of similar length.
 
         Args:
             texts: any texts, as they come.
+            seconds: of pairs, the second text of each; None where texts are single.
 
         Returns:
             float32[texts, classes], in the order of the texts.
         """
         result = np.empty((len(texts), self._classes), np.float32)
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            chunk = [normalise(text, self._replace) for text in texts[start : start + _TEXTS_AT_ONCE]]
-            ids = self._tokenizer.encode(chunk, self._max_length)
+            chunk = self._normalised(texts, start)
+            firsts: list[int] | None = None
+            if seconds is None:
+                ids = self._tokenizer.encode(chunk, self._max_length)
+            else:
+                ids, firsts = self._tokenizer.encode_pairs(chunk, self._normalised(seconds, start), self._max_length)
             for batch in _batches([len(text) for text in ids]):
-                result[start + batch] = self._answer([ids[position] for position in batch])
+                sizes = None if firsts is None else [firsts[position] for position in batch]
+                result[start + batch] = self._answer([ids[position] for position in batch], sizes)
         return result
 
-    def _answer(self, ids: list[list[int]]) -> NDArray[np.float32]:
+    def _normalised(self, texts: Sequence[str], start: int) -> list[str]:
+        return [normalise(text, self._replace) for text in texts[start : start + _TEXTS_AT_ONCE]]
+
+    def _answer(self, ids: list[list[int]], firsts: list[int] | None) -> NDArray[np.float32]:
         length = max(len(text) for text in ids)
         input_ids = np.full((len(ids), length), self._tokenizer.pad_id, np.int64)
         attention_mask = np.zeros((len(ids), length), np.int64)
@@ -76,6 +85,8 @@ class OnnxEngine:
             input_ids[row, : len(text)] = text
             attention_mask[row, : len(text)] = 1
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if firsts is not None:
+            feeds["token_type_ids"] = attention_mask * (np.arange(length) >= np.array(firsts)[:, None])
         probabilities: NDArray[np.float32] = self._session.run(["probabilities"], feeds)[0]
         return probabilities
 

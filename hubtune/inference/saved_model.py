@@ -45,26 +45,32 @@ class SavedModelEngine:
             ) from error
         self._constant = tf.constant
 
-    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def probabilities(self, texts: Sequence[str], seconds: Sequence[str] | None) -> NDArray[np.float32]:
         """Answer texts in batches of similar length.
 
         Args:
             texts: any texts, as they come.
+            seconds: of pairs, the second text of each; None where texts are single.
 
         Returns:
             float32[texts, classes], in the order of the texts.
         """
         # Only Python strings can hold halves of surrogate pairs; normalisation would drop them too.
-        encoded = [text.encode("utf-8", errors="ignore") for text in texts]
-        order = sorted(range(len(encoded)), key=lambda position: len(encoded[position]))
+        named = {"text": texts} if seconds is None else {"text": texts, "text_pair": seconds}
+        encoded = {name: [text.encode("utf-8", errors="ignore") for text in each] for name, each in named.items()}
+        lengths = [sum(map(len, each)) for each in zip(*encoded.values(), strict=True)]
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
         rows: list[NDArray[np.float32]] = []
         start = 0
         while start < len(order):
             end = min(start + _TEXTS_PER_BATCH, len(order))
-            while end - start > 1 and (end - start) * len(encoded[order[end - 1]]) > _CHARACTERS_PER_BATCH:
+            while end - start > 1 and (end - start) * lengths[order[end - 1]] > _CHARACTERS_PER_BATCH:
                 end -= 1
-            batch = self._constant([encoded[position] for position in order[start:end]])
-            rows.append(self._signature(text=batch)["probabilities"].numpy())
+            batch = {
+                name: self._constant([each[position] for position in order[start:end]])
+                for name, each in encoded.items()
+            }
+            rows.append(self._signature(**batch)["probabilities"].numpy())
             start = end
         sorted_rows = np.concatenate(rows)
         result = np.empty_like(sorted_rows)

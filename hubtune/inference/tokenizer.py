@@ -123,6 +123,32 @@ class WordPieceTokenizer:
         Returns:
             For each text the start token, its pieces, the end token.
         """
+        return [[self._start, *ids[: max_length - 2], self._end] for ids in self._pieces(texts)]
+
+    def encode_pairs(
+        self, firsts: Sequence[str], seconds: Sequence[str], max_length: int
+    ) -> tuple[list[list[int]], list[int]]:
+        """Give the token ids of pairs of texts.
+
+        Args:
+            firsts: normalised texts.
+            seconds: normalised texts, as many.
+            max_length: the most ids per pair, the three special tokens included; the longer text is cut off first, as
+                TF Hub's preprocessors do.
+
+        Returns:
+            For each pair the start token, the pieces of the first text, the end token, those of the second, the end
+            token; and how many of these belong to the first text, the special tokens around it included.
+        """
+        room = max_length - 3
+        ids, sizes = [], []
+        for first, second in zip(self._pieces(firsts), self._pieces(seconds), strict=True):
+            fitting = min(len(first), max(room - len(second), room - room // 2))
+            ids.append([self._start, *first[:fitting], self._end, *second[: room - fitting], self._end])
+            sizes.append(fitting + 2)
+        return ids, sizes
+
+    def _pieces(self, texts: Sequence[str]) -> list[list[int]]:
         if self._settings.case == "fold":
             texts = [_fold(text) for text in texts]
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -132,7 +158,7 @@ class WordPieceTokenizer:
                 self._without_long_words(text) if self._may_hold_a_long_word(text) else ids
                 for text, ids in zip(texts, pieces, strict=True)
             ]
-        return [[self._start, *ids[: max_length - 2], self._end] for ids in pieces]
+        return pieces
 
     def _may_hold_a_long_word(self, text: str) -> bool:
         # ASCII words have as many bytes as characters. Taking accents off first takes characters apart, into at most

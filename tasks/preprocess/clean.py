@@ -11,6 +11,7 @@ import pandera.errors
 import polars as pl
 
 from hubtune.errors import InvalidData
+from hubtune.inference.pairs import BETWEEN
 from hubtune.progress import Say
 from schemas.data_recipe import DataRecipe
 from schemas.handoff import SLICE, SPLITS, QuarantineFacts, RowsFacts
@@ -62,7 +63,8 @@ def preprocess(
     judged = judge(table, recipe, data, contract)
     if recipe.near_duplicates is not None:
         judged = drop_near_duplicates(judged, recipe.near_duplicates, say)
-    refuse_too_many_bad_rows(judged, recipe.max_quarantine, where)
+    shown = _shown(judged)
+    refuse_too_many_bad_rows(shown, recipe.max_quarantine, where)
 
     kept = _split(judged.filter(pl.col("reason").is_null()), data, recipe)
     classes = class_order(kept["classes"].explode().drop_nulls().unique(), data.labels)
@@ -70,7 +72,8 @@ def preprocess(
     refuse_missing_classes(kept, classes, where, dropped)
     kept = kept.with_columns(_indices(classes, task).alias("label_index"))
     weighted = "weight" in table.columns
-    _check_contract(kept, classes, task, weighted, where)
+    pairs = "text_pair" in table.columns
+    _check_contract(kept, classes, task, weighted, pairs, where)
 
     carried = [name for name in table.columns if name == "id" or name.startswith(SLICE)]
     for split in SPLITS:
@@ -83,10 +86,11 @@ def preprocess(
         (rows / "replace.json").write_text(json.dumps(recipe.replace) + "\n", encoding="utf-8")
 
     turned_away = judged.filter(pl.col("reason").is_not_null() & (pl.col("reason") != Reason.UNMAPPED_LABEL.value))
-    turned_away.select(
-        "row", "source", "reason", "broken", "text", "label", *(["weight"] if weighted else []), *carried
-    ).write_parquet(quarantine / "quarantine.parquet", compression="zstd")
-    write_report(judged, kept, classes, task, recipe, quarantine)
+    raw_columns = ["text", *(["text_pair"] if pairs else []), "label", *(["weight"] if weighted else [])]
+    turned_away.select("row", "source", "reason", "broken", *raw_columns, *carried).write_parquet(
+        quarantine / "quarantine.parquet", compression="zstd"
+    )
+    write_report(shown, _shown(kept), classes, task, recipe, quarantine)
 
     reasons = counts_by_reason(judged)
     facts = QuarantineFacts(
@@ -107,6 +111,13 @@ def preprocess(
         + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     )
     return RowsFacts(**sizes, labels=classes, task=task), facts
+
+
+def _shown(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows as a report shows them: `text` holds both texts of a pair, as they came."""
+    if "text_pair" not in rows.columns:
+        return rows
+    return rows.with_columns(text=pl.concat_str(pl.col("text", "text_pair").fill_null("(none)"), separator=BETWEEN))
 
 
 def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
@@ -139,7 +150,9 @@ def _weights(weighted: bool) -> list[pl.Expr]:
     return [pl.col("counts").alias("weight")] if weighted else []
 
 
-def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, weighted: bool, where: str) -> None:
+def _check_contract(
+    kept: pl.DataFrame, classes: list[str], task: Task, weighted: bool, pairs: bool, where: str
+) -> None:
     view = kept.select(
         pl.col("key").bin.encode("hex").alias("key"),
         *_weights(weighted),
@@ -148,7 +161,7 @@ def _check_contract(kept: pl.DataFrame, classes: list[str], task: Task, weighted
         split="assigned",
     )
     try:
-        clean_rows(classes, task, weighted=weighted).validate(view, lazy=True)
+        clean_rows(classes, task, weighted=weighted, pairs=pairs).validate(view, lazy=True)
     except pandera.errors.SchemaErrors as error:
         breach = error.failure_cases.row(0, named=True)
         raise InvalidData(

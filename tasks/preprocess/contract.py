@@ -23,7 +23,8 @@ _SHOWN_CHARACTERS = 300
 class Contract:
     """What `preprocess.contract` names, loaded.
 
-    Its rows have two columns: `text`, normalised, and `label`, the name of the class (a list of names with multilabel).
+    Its rows have the columns `text`, normalised, `text_pair` too where texts are pairs, and `label`, the name of the
+    class (a list of names with multilabel).
 
     Args:
         name: `module:name`; the module is looked for in the working directory too.
@@ -61,7 +62,7 @@ class Contract:
         """Which rows break the contract.
 
         Args:
-            rows: columns `index`, `text`, `label`.
+            rows: columns `index`, `text`, `label`, and `text_pair` of pairs.
 
         Returns:
             Columns `index` (of a row that breaks it) and `broken` (the first check that it breaks, in words).

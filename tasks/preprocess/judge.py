@@ -5,6 +5,7 @@ from collections.abc import Collection
 import polars as pl
 
 from hubtune.inference.normalise import normalise
+from hubtune.inference.pairs import BETWEEN
 from hubtune.inference.replacements import Replacement
 from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
@@ -25,26 +26,28 @@ def judge(
     """Judge raw rows.
 
     Args:
-        rows: columns of a `raw` artifact (row, source, split, text, label, and `weight` where there are weights).
+        rows: columns of a `raw` artifact (row, source, split, text, label, `text_pair` where texts are pairs, and
+            `weight` where there are weights).
         recipe: what is replaced, and how short and how long a normalised text may be.
         data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
             stands between the labels of a row. Spaces around a label are no part of it.
         contract: what rows that are sound by themselves must also keep.
 
     Returns:
-        The same rows in the same order, with these columns more: `index` (position), `clean` (the normalised text, null
-        where it cannot be read), `classes` (their names), `unknown` (labels that have no class), `key` (of the text;
-        null where the row is bad by itself), `reason` (null: the row is kept), `broken` (which check of the contract it
-        breaks) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text with conflicting labels,
-        the index of its first copy). Where there are weights, `counts` too (the weight as a number, null where the row
-        needs none and has none).
+        The same rows in the same order, with these columns more: `index` (position), `clean` (the normalised text, of a
+        pair both joined; null where it cannot be read), `classes` (their names), `unknown` (labels that have no class),
+        `key` (of the text; null where the row is bad by itself), `reason` (null: the row is kept), `broken` (which
+        check of the contract it breaks) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text
+        with conflicting labels, the index of its first copy). Where there are weights, `counts` too (the weight as a
+        number, null where the row needs none and has none).
 
     Raises:
         InvalidData: the rows as a whole break the contract.
     """
+    texts: list[str] = [name for name in ("text", "text_pair") if name in rows.columns]
     table = rows.with_row_index("index").with_columns(
         undecodable=pl.any_horizontal(
-            pl.col("text", "label").str.contains(REPLACEMENT_CHARACTER, literal=True).fill_null(False)
+            pl.col(*texts, "label").str.contains(REPLACEMENT_CHARACTER, literal=True).fill_null(False)
         ),
         # An empty string is no label.
         stripped=pl.col("label").str.strip_chars().replace({"": None}),
@@ -53,20 +56,22 @@ def judge(
         number = pl.col("weight").str.strip_chars().cast(pl.Float64, strict=False)
         table = table.with_columns(counts=pl.when(number.is_between(LEAST_WEIGHT, MOST_WEIGHT)).then(number))
     meanings = read_labels(table["stripped"], data.labels, data.label_separator, leave_out=data.unmapped == "drop")
-    table = table.with_columns(_normalised(table, recipe.replace)).join(
-        meanings, on="stripped", how="left", maintain_order="left"
-    )
-    table = table.with_columns(_own_reason(table.columns, recipe, data).alias("reason"))
-    table = _judge_by_contract(table, contract, data)
-    return _judge_copies(table).drop("undecodable", "stripped", "set")
+    table = table.with_columns(_normalised(table, name, recipe.replace) for name in texts)
+    table = table.with_columns(pl.concat_str([_CLEAN + name for name in texts], separator=BETWEEN).alias("clean"))
+    table = table.join(meanings, on="stripped", how="left", maintain_order="left")
+    table = table.with_columns(_own_reason(table.columns, texts, recipe, data).alias("reason"))
+    table = _judge_by_contract(table, texts, contract, data)
+    return _judge_copies(table).drop("undecodable", "stripped", "set", *(_CLEAN + name for name in texts))
 
 
+# What the name of a column with normalised texts begins with; of pairs there are two.
+_CLEAN = "clean "
 # Whatever may be the beginning of something that is replaced.
 _PERHAPS_REPLACED = r"[&@]|://|(?i:www\.)"
 
 
-def _normalised(table: pl.DataFrame, replace: Collection[Replacement]) -> pl.Series:
-    texts = table.select(pl.when(pl.col("undecodable").not_()).then("text").alias("clean"))["clean"]
+def _normalised(table: pl.DataFrame, name: str, replace: Collection[Replacement]) -> pl.Series:
+    texts = table.select(pl.when(pl.col("undecodable").not_()).then(name).alias(_CLEAN + name)).to_series()
     # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
     others = texts.str.contains(NORMALISED_ALREADY).not_()
     if replace:
@@ -75,9 +80,10 @@ def _normalised(table: pl.DataFrame, replace: Collection[Replacement]) -> pl.Ser
     return texts.scatter(rest, [normalise(text, replace) for text in texts.gather(rest).to_list()])
 
 
-def _own_reason(columns: list[str], recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
-    # In the order of the enumeration: the first that applies is the row's reason.
-    characters = pl.col("clean").str.len_chars()
+def _own_reason(columns: list[str], texts: list[str], recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
+    # In the order of the enumeration: the first that applies is the row's reason. Each text of a pair must be sound.
+    clean = [pl.col(_CLEAN + name) for name in texts]
+    characters = [text.str.len_chars() for text in clean]
     unknown = pl.col("stripped").is_not_null() & pl.col("classes").is_null()
     # Rows that are given as held out count once, whatever they weigh.
     needed = pl.col("split").fill_null("train") == "train"
@@ -91,13 +97,13 @@ def _own_reason(columns: list[str], recipe: PreprocessRecipe, data: DataRecipe) 
         .then(pl.lit(Reason.UNMAPPED_LABEL.value))
         .when("undecodable")
         .then(pl.lit(Reason.UNDECODABLE_BYTES.value))
-        .when(pl.col("text").is_null())
+        .when(pl.any_horizontal(pl.col(*texts).is_null()))
         .then(pl.lit(Reason.NULL_TEXT.value))
-        .when(pl.col("clean") == "")
+        .when(pl.any_horizontal(text == "" for text in clean))
         .then(pl.lit(Reason.BLANK_TEXT.value))
-        .when(characters < recipe.min_characters)
+        .when(pl.min_horizontal(characters) < recipe.min_characters)
         .then(pl.lit(Reason.TOO_SHORT.value))
-        .when(characters > recipe.max_characters)
+        .when(pl.max_horizontal(characters) > recipe.max_characters)
         .then(pl.lit(Reason.TOO_LONG.value))
         .when(unknown)
         .then(pl.lit(Reason.UNKNOWN_LABEL.value))
@@ -108,12 +114,15 @@ def _own_reason(columns: list[str], recipe: PreprocessRecipe, data: DataRecipe) 
     )
 
 
-def _judge_by_contract(table: pl.DataFrame, contract: Contract | None, data: DataRecipe) -> pl.DataFrame:
+def _judge_by_contract(
+    table: pl.DataFrame, texts: list[str], contract: Contract | None, data: DataRecipe
+) -> pl.DataFrame:
     if contract is None:
         return table.with_columns(pl.lit(None, dtype=pl.String).alias("broken"))
     classes = pl.col("classes")
     label = classes.list.first() if data.label_separator is None else classes
-    sound = table.filter(pl.col("reason").is_null()).select("index", text="clean", label=label)
+    clean = {name: _CLEAN + name for name in texts}
+    sound = table.filter(pl.col("reason").is_null()).select("index", **clean, label=label)
     broken = contract.broken(sound)
     reason = pl.when(pl.col("broken").is_not_null()).then(pl.lit(Reason.BROKEN_CONTRACT.value)).otherwise("reason")
     return table.join(broken, on="index", how="left", maintain_order="left").with_columns(reason.alias("reason"))

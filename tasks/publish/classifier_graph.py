@@ -29,6 +29,7 @@ class TrainedClassifier(BaseModel):
     hidden: list[int]
     activation: Literal["relu", "gelu", "tanh"]
     max_length: int | None
+    pairs: bool = False
     variables: list[str]
 
 
@@ -41,23 +42,23 @@ class ClassifierGraph:
     head: list[tuple[Any, Any]]
     """Kernel and bias of each dense layer; the last one gives the logits."""
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, type_ids: Tensor | None) -> Tensor:
         """Text vectors of a BERT-like encoder.
 
         Args:
             input_ids: int32[n, length], token ids.
             attention_mask: int32[n, length], 1 for tokens and 0 for padding.
+            type_ids: int32[n, length], 1 for the second text of a pair; None where texts are single, and 0 throughout.
 
         Returns:
             float32[n, width].
         """
         import tensorflow as tf
 
-        # A text to classify is one segment, and the ids of the first segment are 0.
         features = {
             "input_word_ids": input_ids,
             "input_mask": attention_mask,
-            "input_type_ids": tf.zeros_like(input_ids),
+            "input_type_ids": tf.zeros_like(input_ids) if type_ids is None else type_ids,
         }
         switches = inspect.signature(self.pretrained.__call__).parameters
         outputs = self.pretrained(features, **({"training": False} if "training" in switches else {}))

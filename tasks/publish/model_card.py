@@ -50,7 +50,7 @@ def model_card(facts: CardFacts) -> str:
     figures = facts.figures
     test = figures["evaluation"]["test"]
     size = f"{facts.model.parameters / 1e6:.1f} million parameters, text vectors {facts.model.width} wide"
-    several = train.task == "multilabel"
+    several, pairs = train.task == "multilabel", recipe.data.text_pair is not None
     hidden = f"hidden layers of {', '.join(map(str, train.hidden))}" if train.hidden else "no hidden layer"
     limits = [
         _calibration(figures["calibration"], "sigmoid" if several else "softmax"),
@@ -60,10 +60,11 @@ def model_card(facts: CardFacts) -> str:
         else "Every text gets one of the classes, also a text that fits none of them.",
     ]
     if facts.max_length is not None:
-        limits.insert(0, f"Of a long text only the first {facts.max_length} tokens are read.")
+        only = "both texts of a pair together only" if pairs else "a long text only the first"
+        limits.insert(0, f"Of {only} {facts.max_length} tokens are read.")
     sections = [
         f"# {recipe.name}\n",
-        f"A text classifier: {' / '.join(map(_cell, facts.labels))}. "
+        f"A classifier of {'pairs of texts' if pairs else 'texts'}: {' / '.join(map(_cell, facts.labels))}. "
         f"{'A text may belong to several of them, or to none. ' if several else ''}"
         f"On {test['rows']:,} texts that it had not seen it reached {test['accuracy']:.3f} accuracy "
         f"{'(all classes of a text right) ' if several else ''}and {test['macro_f1']:.3f} macro-F1.\n",
@@ -84,7 +85,7 @@ def model_card(facts: CardFacts) -> str:
         _class_table(test["per_class"]),
         *(_separate_counts(test["per_class"]) if several else _confusion(facts.labels, test["confusion_matrix"])),
         "## How to use it\n",
-        _usage(str(recipe.name), facts.engine),
+        _usage(str(recipe.name), facts.engine, pairs),
         "## Limits\n",
         *(f"- {limit}" for limit in limits),
         "\n`recipe.yaml` holds every setting, `metrics.json` every figure.",
@@ -178,7 +179,10 @@ def _separate_counts(per_class: dict[str, dict[str, int]]) -> list[str]:
     return ["How often each class was given on the test split:\n", _table(["Class", *columns.values()], rows)]
 
 
-def _usage(name: str, engine: Engine) -> str:
+def _usage(name: str, engine: Engine, pairs: bool) -> str:
+    texts = '"a text" "another"' if pairs else '"a text"'
+    item = '("a text", "another")' if pairs else '"a text"'
+    instance = '{"text": "a text", "text_pair": "another"}' if pairs else '"a text"'
     needs = (
         ""
         if engine == "onnx"
@@ -188,7 +192,7 @@ def _usage(name: str, engine: Engine) -> str:
     return f"""On the command line:
 
 ```
-hubtune predict {name} "a text"
+hubtune predict {name} {texts}
 ```
 
 In Python:
@@ -197,13 +201,13 @@ In Python:
 from hubtune.inference import Classifier
 
 classifier = Classifier.load("{name}")
-classifier.predict(["a text"])
+classifier.predict([{item}])
 ```
 {needs}
 With TensorFlow Serving, whose `--model_base_path` is the folder of this model's versions:
 
 ```
-curl -d '{{"instances": ["a text"]}}' http://localhost:8501/v1/models/{name}:predict
+curl -d '{{"instances": [{instance}]}}' http://localhost:8501/v1/models/{name}:predict
 ```
 """
 

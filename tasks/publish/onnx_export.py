@@ -15,6 +15,7 @@ OPSET = 17
 """Known to work with tf2onnx 1.17, and read by every ONNX Runtime since 1.12 (2022)."""
 
 _INPUTS = ("input_ids", "attention_mask")
+_TYPES = "token_type_ids"
 # Constants from this size on are weights. Smaller ones stay in the graph, where the conversion needs their values:
 # shapes, axes, bounds of slices.
 _BYTES_OF_A_WEIGHT = 1024
@@ -23,8 +24,8 @@ _BYTES_OF_A_WEIGHT = 1024
 def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
     """Write encoder and head as an ONNX model.
 
-    Inputs: `input_ids` and `attention_mask`, int64[batch, length], both dimensions free. Output: `probabilities`,
-    float32[batch, classes].
+    Inputs: `input_ids`, `attention_mask` and, where texts are pairs, `token_type_ids`, int64[batch, length], both
+    dimensions free. Output: `probabilities`, float32[batch, classes].
 
     Args:
         classifier: a classifier on a BERT-like encoder.
@@ -36,17 +37,19 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
     import onnx
     import tensorflow as tf
 
-    ids = [tf.TensorSpec([None, None], tf.int64, name=name) for name in _INPUTS]
+    names = (*_INPUTS, _TYPES) if classifier.trained.pairs else _INPUTS
+    ids = [tf.TensorSpec([None, None], tf.int64, name=name) for name in names]
 
     @tf.function(input_signature=ids, autograph=False)
-    def answer(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        vectors = classifier.encode(tf.cast(input_ids, tf.int32), tf.cast(attention_mask, tf.int32))
+    def answer(input_ids: Tensor, attention_mask: Tensor, type_ids: Tensor | None = None) -> Tensor:
+        types = None if type_ids is None else tf.cast(type_ids, tf.int32)
+        vectors = classifier.encode(tf.cast(input_ids, tf.int32), tf.cast(attention_mask, tf.int32), types)
         return classifier.classify(vectors)
 
     try:
         converted = _convert(answer.get_concrete_function())
         inputs = [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"]) for name in _INPUTS
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"]) for name in names
         ]
         shape: list[str | int | None] = ["batch", len(classifier.trained.labels)]
         output = onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)

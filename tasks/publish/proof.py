@@ -14,7 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
-from hubtune.inference.classifier import DECISION, Engine
+from hubtune.inference.classifier import DECISION, Engine, Text
+from hubtune.inference.pairs import split_pair
 from hubtune.progress import Say
 from schemas.train_recipe import Task
 from tasks.fresh_process import run_in_fresh_process
@@ -140,7 +141,8 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
         WorkerDied: the process was killed, or took too long.
         UnexpectedFailure: a bug in TensorFlow or here.
     """
-    answered, probabilities = _answers(folder, engine, labels, evaluated.texts, timeout)
+    asked: list[Text] = [split_pair(text) or text for text in evaluated.texts]
+    answered, probabilities = _answers(folder, engine, labels, asked, timeout)
     distance = np.abs(probabilities - evaluated.probabilities).max(axis=1, initial=0.0)
     differs = answered != evaluated.chosen
     # Written so that a probability that is not a number counts as wrong.
@@ -164,7 +166,7 @@ def prove(folder: Path, engine: Engine, labels: list[str], evaluated: Evaluated,
 
 
 def _answers(
-    folder: Path, engine: Engine, labels: list[str], texts: list[str], timeout: float
+    folder: Path, engine: Engine, labels: list[str], texts: list[Text], timeout: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     if engine == "tensorflow":
         request = {"folder": str(folder), "texts": texts}
@@ -187,7 +189,7 @@ def _answers(
     return np.array(chosen, np.bool_).reshape(shape), np.array(rows, np.float32).reshape(shape)
 
 
-def _answers_of_onnx(folder: Path, texts: list[str], timeout: float) -> list[dict[str, Any]]:
+def _answers_of_onnx(folder: Path, texts: list[Text], timeout: float) -> list[dict[str, Any]]:
     """From a process that starts as a service does, so that it also proves that TensorFlow is not needed."""
     command = [sys.executable, "-P", "-m", "hubtune.inference", str(folder), "--engine", "onnx"]
     lines = "".join(json.dumps(text) + "\n" for text in texts)

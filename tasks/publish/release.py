@@ -77,6 +77,7 @@ def build_release(
         max_length=trained.max_length if trained.interface == "bert_encoder" else None,
         normalisation=NORMALISATION,
         replace=replace,
+        pairs=trained.pairs,
     )
     _write_json(folder / DESCRIPTION, description.model_dump())
     proofs = _prove_all(folder, description, evaluated, say)

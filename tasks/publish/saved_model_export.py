@@ -18,10 +18,11 @@ def export_saved_model(
 ) -> None:
     """Write `saved_model.pb`, `variables/` and `assets/`.
 
-    The signature `serving_default` takes `text` (string[n]) and gives `label` (string[n]) and `probabilities`
-    (float32[n, classes]); the classes' names in that order are in `assets/labels.json`. With `multilabel` it gives, in
-    the place of `label`, `labels` (string[n, classes]): a class's name where the text belongs to it, "" where it does
-    not. The model needs TensorFlow and TensorFlow Text, and nothing of what it was made from.
+    The signature `serving_default` takes `text` (string[n]; and `text_pair` where texts are pairs) and gives `label`
+    (string[n]) and `probabilities` (float32[n, classes]); the classes' names in that order are in `assets/labels.json`.
+    With `multilabel` it gives, in the place of `label`, `labels` (string[n, classes]): a class's name where the text
+    belongs to it, "" where it does not. The model needs TensorFlow and TensorFlow Text, and nothing of what it was made
+    from.
 
     Args:
         classifier: what to export.
@@ -41,13 +42,15 @@ def export_saved_model(
     else:
         exported.module = classifier.pretrained
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
-    def serve(text: Tensor) -> dict[str, Tensor]:
-        normalised = tf_normalise(text, replace)
+    inputs = ["text", "text_pair"] if classifier.trained.pairs else ["text"]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in inputs], autograph=False)
+    def serve(*texts: Tensor) -> dict[str, Tensor]:
+        normalised = [tf_normalise(each, replace) for each in texts]
         if classifier.trained.interface == "bert_encoder":
             vectors = _encode(classifier, exported.preprocessor, normalised)
         else:
-            vectors = classifier.pretrained(normalised)
+            vectors = classifier.pretrained(*normalised)
         probabilities = classifier.classify(vectors)
         if classifier.trained.task == "multilabel":
             return {"labels": tf.where(probabilities >= DECISION, labels, ""), "probabilities": probabilities}
@@ -60,13 +63,14 @@ def export_saved_model(
         save_reproducibly(exported, folder, {"serving_default": serve})
 
 
-def _encode(classifier: ClassifierGraph, preprocessor: Any, texts: Tensor) -> Tensor:
+def _encode(classifier: ClassifierGraph, preprocessor: Any, texts: list[Tensor]) -> Tensor:
     import tensorflow as tf
 
     length = tf.constant(classifier.trained.max_length)
-    packed = preprocessor.bert_pack_inputs([preprocessor.tokenize(texts)], seq_length=length)
-    ids, mask = packed["input_word_ids"], packed["input_mask"]
+    packed = preprocessor.bert_pack_inputs([preprocessor.tokenize(each) for each in texts], seq_length=length)
+    ids, mask, types = (packed[name] for name in ("input_word_ids", "input_mask", "input_type_ids"))
     # Padding is at the end, and masked: without what all texts share of it, short texts are answered much faster.
     # At least 1: the largest of no lengths at all, in an empty batch, would be negative.
     longest = tf.maximum(tf.reduce_max(tf.reduce_sum(mask, axis=1)), 1)
-    return classifier.encode(ids[:, :longest], mask[:, :longest])
+    types = types[:, :longest] if classifier.trained.pairs else None
+    return classifier.encode(ids[:, :longest], mask[:, :longest], types)

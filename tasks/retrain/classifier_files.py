@@ -45,6 +45,7 @@ def write_description(
     recipe: TrainRecipe,
     plan: Plan,
     precision: Precision,
+    pairs: bool,
 ) -> None:
     """Write `classifier.json`: all that is needed to build the classifier again from model and weights.
 
@@ -56,6 +57,7 @@ def write_description(
         recipe: task, mode, head; pooling has no meaning, and is null, where the model takes strings.
         plan: the layers that are taken; null for the model's own output.
         precision: what the encoder's layers were computed in while it was trained.
+        pairs: whether it reads pairs of texts.
     """
     pooling = recipe.pooling if facts.interface == "bert_encoder" else None
     description = {
@@ -71,6 +73,7 @@ def write_description(
         "max_length": recipe.max_length if pooling else None,
         "variables": variables,
         "precision": precision,
+        "pairs": pairs,
     }
     _write_json(folder / "classifier.json", description)
 

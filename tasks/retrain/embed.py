@@ -10,7 +10,7 @@ from schemas.handoff import SPLITS, EmbeddingsFacts, ModelFacts
 from schemas.train_recipe import TrainRecipe
 from tasks.retrain.embeddings import Keys, places_of, write_embeddings
 from tasks.retrain.encoder import load_encoder
-from tasks.retrain.examples import Texts, TokenIds, read_examples
+from tasks.retrain.examples import Texts, TokenIds, are_pairs, read_examples
 from tasks.retrain.forward import forward
 from tasks.retrain.plan import Plan
 from tasks.retrain.tensorflow_setup import start_tensorflow
@@ -45,11 +45,12 @@ def embed(
     splits = [read_examples(texts, split) for split in SPLITS]
     places = places_of(wanted, np.concatenate([examples.keys for examples in splits]))
     tf = start_tensorflow()
-    encoder = load_encoder(model, facts, recipe, Plan(0, None))
+    chained = _chain([examples.inputs for examples in splits])
+    encoder = load_encoder(model, facts, recipe, Plan(0, None), pairs=are_pairs(chained))
     compute = tf.function(
         lambda features: encoder.text_vectors(features, None), input_signature=[encoder.signature], autograph=False
     )
-    inputs = _chain([examples.inputs for examples in splits]).select(places)
+    inputs = chained.select(places)
     vectors = forward(compute, inputs, encoder.width, say, "Embedding")
     if not np.isfinite(vectors).all():
         raise TrainingFailed(
@@ -67,5 +68,10 @@ def _chain(parts: list[TokenIds | Texts]) -> TokenIds | Texts:
     if ids:
         ends = np.cumsum([0, *(len(part.values) for part in ids)])
         offsets = [part.offsets[1:] + start for part, start in zip(ids, ends[:-1], strict=True)]
-        return TokenIds(np.concatenate([part.values for part in ids]), np.concatenate([[0], *offsets]))
+        firsts = [part.firsts for part in ids if part.firsts is not None]
+        return TokenIds(
+            np.concatenate([part.values for part in ids]),
+            np.concatenate([[0], *offsets]),
+            np.concatenate(firsts) if firsts else None,
+        )
     return Texts([text for part in parts if isinstance(part, Texts) for text in part.values])

@@ -39,7 +39,13 @@ class Encoder(Protocol):
 
 
 def load_encoder(
-    model: Path, facts: ModelFacts, recipe: TrainRecipe, plan: Plan, precision: Precision = "float32"
+    model: Path,
+    facts: ModelFacts,
+    recipe: TrainRecipe,
+    plan: Plan,
+    precision: Precision = "float32",
+    *,
+    pairs: bool = False,
 ) -> Encoder:
     """Load the pretrained model of a `model` artifact.
 
@@ -49,12 +55,14 @@ def load_encoder(
         recipe: pooling and seed.
         plan: the layers that are taken and the ones that stay frozen.
         precision: what its layers are computed in while training; float32 where they are not known one by one.
+        pairs: whether it will be given pairs of texts.
 
     Returns:
         The encoder.
 
     Raises:
-        UnsupportedModel: the layers cannot be told apart, and the plan needs them one by one.
+        UnsupportedModel: the layers cannot be told apart, and the plan needs them one by one; or the encoder knows one
+            segment alone, and is to read pairs.
     """
     if facts.interface == "text_embedding":
         import tensorflow_text  # noqa: F401  (registers ops that text-embedding modules may use)
@@ -64,7 +72,15 @@ def load_encoder(
     if known is not None:
         config, weights = known
         bert = Bert(config, weights, max(plan.layers) if plan.layers else None)
-        return LayeredEncoder(bert, recipe.pooling, plan.layers, plan.frozen_groups, recipe.seed, precision)
+        if pairs and config.type_vocab_size < 2:
+            raise UnsupportedModel(
+                "the encoder was pretrained on single texts: it has no vector for a second segment",
+                where="model.source",
+                remedy="use an encoder that knows two segments, or leave data.text_pair out",
+            )
+        return LayeredEncoder(
+            bert, recipe.pooling, plan.layers, plan.frozen_groups, recipe.seed, precision, pairs=pairs
+        )
     if plan.layers:
         raise UnsupportedModel(
             "the encoder is a SavedModel in one piece: the layers above the one that is taken would be computed too",

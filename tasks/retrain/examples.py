@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hubtune.errors import InvalidData
+from hubtune.errors import InvalidData, UnsupportedModel
+from hubtune.inference.pairs import split_pair
 from schemas.handoff import Split
 from tasks.retrain.truth import RowWeights, Truth, read_truth, read_weights
 
@@ -43,10 +44,12 @@ class TokenIds:
     Args:
         values: int32, all ids.
         offsets: int64[n + 1]; text i is `values[offsets[i]:offsets[i + 1]]`.
+        firsts: int64[n], where texts are pairs: how many ids of each belong to the first text.
     """
 
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, ids: Sequence[Sequence[int]]) -> "TokenIds":
@@ -64,7 +67,8 @@ class TokenIds:
         """The texts at these positions, in this order."""
         lengths = self.lengths[rows]
         offsets = token_offsets(lengths)
-        return TokenIds(self.values[token_positions(self.offsets[rows], lengths, offsets)], offsets)
+        values = self.values[token_positions(self.offsets[rows], lengths, offsets)]
+        return TokenIds(values, offsets, None if self.firsts is None else self.firsts[rows])
 
     def batch(self, rows: Rows) -> dict[str, npt.NDArray[np.int32]]:
         """The inputs of a BERT-like encoder for some texts, padded to the longest of them.
@@ -73,18 +77,20 @@ class TokenIds:
             rows: int64[n], positions of the texts.
 
         Returns:
-            `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (0: one segment), each
-            int32[n, longest].
+            `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (1 for the second text of
+            a pair, 0 for all else), each int32[n, longest].
         """
         lengths = self.lengths[rows]
-        mask = np.arange(int(lengths.max(initial=1)))[None, :] < lengths[:, None]
+        places = np.arange(int(lengths.max(initial=1)))[None, :]
+        mask = places < lengths[:, None]
+        second = np.zeros_like(mask) if self.firsts is None else mask & (places >= self.firsts[rows][:, None])
         # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
         ids = np.zeros(mask.shape, np.int32)
         ids[mask] = self.values[token_positions(self.offsets[rows], lengths, token_offsets(lengths))]
         return {
             "input_word_ids": ids,
             "input_mask": mask.astype(np.int32),
-            "input_type_ids": np.zeros(mask.shape, np.int32),
+            "input_type_ids": second.astype(np.int32),
         }
 
 
@@ -142,6 +148,7 @@ def read_examples(folder: Path, split: Split, classes: int = 0) -> Examples:
 
     Raises:
         InvalidData: the split has no rows.
+        UnsupportedModel: the texts are pairs, and no token ids.
     """
     import polars as pl
 
@@ -157,9 +164,17 @@ def read_examples(folder: Path, split: Split, classes: int = 0) -> Examples:
     inputs: TokenIds | Texts
     if "ids" in table.columns:
         lengths = table["ids"].list.len().to_numpy().astype(np.int64)
-        inputs = TokenIds(table["ids"].explode().to_numpy().astype(np.int32, copy=False), token_offsets(lengths))
+        values = table["ids"].explode().to_numpy().astype(np.int32, copy=False)
+        firsts = table["first"].to_numpy().astype(np.int64) if "first" in table.columns else None
+        inputs = TokenIds(values, token_offsets(lengths), firsts)
     else:
         inputs = Texts(table["text"].to_list())
+        if split_pair(inputs.values[0]) is not None:
+            raise UnsupportedModel(
+                "the rows are pairs of texts, and a text-embedding module takes single ones",
+                where="model.source",
+                remedy="use a BERT-like encoder, or leave data.text_pair out",
+            )
     weights = read_weights(table["weight"]) if "weight" in table.columns and split == "train" else None
     return Examples(keys, read_truth(table["label"], classes), inputs, weights)
 
@@ -176,7 +191,12 @@ def restrict_vocabulary(splits: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int3
     used = np.unique(np.concatenate([split.values for split in splits]))
     # 0 stands in padding, whatever it means.
     used = np.union1d(used, [0]).astype(np.int32)
-    return used, [TokenIds(np.searchsorted(used, split.values).astype(np.int32), split.offsets) for split in splits]
+    return used, [replace(split, values=np.searchsorted(used, split.values).astype(np.int32)) for split in splits]
+
+
+def are_pairs(inputs: Inputs) -> bool:
+    """Whether an encoder reads two texts at a time, each a segment of its own."""
+    return isinstance(inputs, TokenIds) and inputs.firsts is not None
 
 
 def read_labels(rows: Path) -> list[str]:

@@ -23,6 +23,7 @@ class LayeredEncoder:
             they give for a text is always the same.
         seed: of dropout.
         precision: what the layers are computed in while training.
+        pairs: whether texts are pairs. Single ones are one segment, whose vector need not be looked up token by token.
     """
 
     def __init__(
@@ -33,13 +34,15 @@ class LayeredEncoder:
         frozen_groups: int,
         seed: int,
         precision: Precision = "float32",
+        *,
+        pairs: bool = False,
     ) -> None:
         import tensorflow as tf
 
         use_short_gradients(bert)
         self.bert, self.frozen_groups = bert, frozen_groups
         self._pooling: Pooling = pooling
-        self._precision = precision
+        self._precision, self._pairs = precision, pairs
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
         self.in_lanes = True
         self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
@@ -61,8 +64,7 @@ class LayeredEncoder:
         Never in 16 bits: what is frozen gives the same whether it is computed once or in every step.
         """
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
-        # Texts to classify are one segment: input_type_ids are all 0.
-        x = self.bert.embed(features["input_word_ids"], None, drop)
+        x = self.bert.embed(features["input_word_ids"], features["input_type_ids"] if self._pairs else None, drop)
         padding = self.bert.padding(features["input_mask"])
         for number in range(self.frozen_groups - 1):
             x = self.bert.layer(number, x, padding, keep_all)

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from hubtune.errors import InvalidRecipe
+from hubtune.inference.pairs import split_pair
 from hubtune.inference.tokenizer import WordPieceTokenizer
 from hubtune.progress import Progress, Say
 from schemas.handoff import SPLITS, TokensFacts
@@ -54,23 +55,37 @@ def tokenise(
     progress = Progress(say, "Tokenising", texts, "texts")
     for split, table in tables.items():
         ids: list[list[int]] = []
+        firsts: list[int] = []
         for start in range(0, table.height, _CHUNK):
             chunk = table["text"][start : start + _CHUNK].to_list()
-            ids += tokenizer.encode(chunk, max_length)
+            some, sizes = _encode(tokenizer, chunk, max_length)
+            ids += some
+            firsts += sizes
             progress.advance(len(chunk))
-        column = pl.Series("ids", ids, dtype=pl.List(pl.Int32))
+        columns = [pl.Series("ids", ids, dtype=pl.List(pl.Int32))]
+        if firsts:
+            columns.append(pl.Series("first", firsts, dtype=pl.Int32))
         weights = [name for name in table.columns if name == "weight"]
-        table.select("key", column, "label", *weights).write_parquet(folder / f"{split}.parquet")
+        table.select("key", *columns, "label", *weights).write_parquet(folder / f"{split}.parquet")
         tokens += sum(map(len, ids))
         longest = max(longest, *map(len, ids)) if ids else longest
     progress.finish()
     return TokensFacts(texts=texts, tokens=tokens, longest=longest, max_length=max_length)
 
 
+def _encode(tokenizer: WordPieceTokenizer, texts: list[str], max_length: int) -> tuple[list[list[int]], list[int]]:
+    """Ids of each text; and, of pairs, how many of them belong to the first."""
+    pairs = [pair for text in texts if (pair := split_pair(text)) is not None]
+    if not pairs:
+        return tokenizer.encode(texts, max_length), []
+    firsts, seconds = zip(*pairs, strict=True)
+    return tokenizer.encode_pairs(firsts, seconds, max_length)
+
+
 def _length_that_suits(tokenizer: WordPieceTokenizer, texts: list[str], most: int) -> int:
     lengths = [
         len(ids)
         for start in range(0, len(texts), _CHUNK)
-        for ids in tokenizer.encode(texts[start : start + _CHUNK], most)
+        for ids in _encode(tokenizer, texts[start : start + _CHUNK], most)[0]
     ]
     return max(_SHORTEST, int(np.quantile(lengths, _SHARE, method="inverted_cdf"))) if lengths else most

@@ -14,7 +14,15 @@ from tasks.bert import ARCHITECTURE, WORDS, read_weights
 from tasks.retrain.classifier_files import write_answers, write_description, write_history, write_weights
 from tasks.retrain.embeddings import Embeddings
 from tasks.retrain.encoder import Encoder, load_encoder, trained_groups
-from tasks.retrain.examples import Examples, Inputs, TokenIds, read_examples, read_labels, restrict_vocabulary
+from tasks.retrain.examples import (
+    Examples,
+    Inputs,
+    TokenIds,
+    are_pairs,
+    read_examples,
+    read_labels,
+    restrict_vocabulary,
+)
 from tasks.retrain.feature_extraction import Embedded, train_head
 from tasks.retrain.fine_tuning import compile_logits, fine_tune
 from tasks.retrain.fit import Keeper, TrainingState, best_epoch
@@ -87,7 +95,8 @@ def train(
 
     best = best_epoch(trained.state.history, recipe.monitor)
     write_weights(folder, trained.head, trained.encoder)
-    write_description(folder, facts, labels, list(trained.encoder), recipe, plan, trained.state.precision)
+    pairs = are_pairs(examples["train"].inputs)
+    write_description(folder, facts, labels, list(trained.encoder), recipe, plan, trained.state.precision, pairs)
     write_history(folder, trained.state, recipe.monitor)
     for split, logits in trained.logits.items():
         write_answers(folder, split, examples[split], logits)
@@ -140,7 +149,7 @@ def _tune(
 ) -> _Trained:
     inputs: dict[Split, Inputs] = {split: part.inputs for split, part in examples.items()}
     precision = choose_precision(recipe.precision, model, strategy, say)
-    loaded = load_encoder(model, facts, recipe, plan, precision)
+    loaded = load_encoder(model, facts, recipe, plan, precision, pairs=are_pairs(inputs["train"]))
     encoder: Encoder = loaded
     words: npt.NDArray[np.int32] | None = None
     trained_groups(loaded, plan.frozen_groups, facts)  # refuses before anything is computed

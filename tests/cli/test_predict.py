@@ -207,3 +207,43 @@ def test_several_labels_in_each_form(store: Store, tmp_path: Path, capsys: pytes
         ["bad", "0.731"],
     ]
     assert "(none)" in table
+
+
+@pytest.fixture
+def of_pairs(store: Store, tmp_path: Path) -> None:
+    publish(store, "handmade", write_handmade_release(tmp_path / "pairs", pairs=True))
+
+
+@pytest.mark.usefixtures("of_pairs")
+def test_each_two_texts_are_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_predict("handmade", None, ["fine", "an awful table", "awful", "a lovely chair"], None, None, True) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [(answer["text"], answer["text_pair"], answer["label"]) for answer in answers] == [
+        ("fine", "an awful table", "bad"),
+        ("awful", "a lovely chair", "good"),
+    ]
+    assert run_predict("handmade", None, ["fine", "awful"], None, None, False) == 0
+    shown = capsys.readouterr().out
+    assert "Second text" in shown
+    assert "bad" in shown
+    with pytest.raises(InvalidRecipe, match="3 texts are an odd number"):
+        run_predict("handmade", None, ["fine", "awful", "fine"], None, None, True)
+
+
+@pytest.mark.usefixtures("of_pairs")
+def test_files_of_pairs_have_two_columns(files: Path) -> None:
+    (files / "rows.csv").write_text("text_pair,text\nan awful table,fine\n")
+    (files / "rows.jsonl").write_text('{"text": "awful", "text_pair": "a lovely chair"}\n')
+    assert predict(files / "rows.csv", files / "answers.jsonl") == 0
+    answer = json.loads((files / "answers.jsonl").read_text())
+    assert (answer["text"], answer["text_pair"], answer["label"]) == ("fine", "an awful table", "bad")
+    assert predict(files / "rows.jsonl", files / "answers.csv") == 0
+    with (files / "answers.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["text"], row["text_pair"], row["label"]) == ("awful", "a lovely chair", "good")
+    (files / "rows.jsonl").write_text('{"text": "awful"}\n')
+    with pytest.raises(InvalidData, match="no field `text_pair`"):
+        predict(files / "rows.jsonl")
+    (files / "rows.txt").write_text("fine\n")
+    with pytest.raises(InvalidRecipe, match=r"a line of 'rows\.txt' holds one"):
+        predict(files / "rows.txt")

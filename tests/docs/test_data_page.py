@@ -44,5 +44,5 @@ def test_each_handle_is_one(handle: str) -> None:
 
 
 def test_there_is_something_to_test() -> None:
-    assert len(SNIPPETS) == 5
+    assert len(SNIPPETS) == 6
     assert len(HANDLES) > 8

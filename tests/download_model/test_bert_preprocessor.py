@@ -16,6 +16,7 @@ from tests.inference.test_tokenizer import REFERENCE, pieces
 pytestmark = pytest.mark.slow
 
 UNLIMITED = 10**6
+LETTERS = st.text("abcd efg", max_size=60).map(normalise)
 PLAIN = ["a quick brown unaffable fox", "b c", ""]
 
 
@@ -124,3 +125,20 @@ def test_the_characters_tried_hold_every_mark_and_sign() -> None:
     tried = set(CHARACTERS)
     every = (chr(code) for code in range(0x110000))
     assert [c for c in every if unicodedata.category(c)[0] in "MPSZ" and c not in tried] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(LETTERS, LETTERS), min_size=1, max_size=10), st.integers(8, 40))
+def test_both_tokenizers_pack_pairs_alike(
+    preprocessor: Any, tokenizer: WordPieceTokenizer, pairs: list[tuple[str, str]], length: int
+) -> None:
+    import tensorflow as tf
+
+    firsts, seconds = zip(*pairs, strict=True)
+    segments = [preprocessor.tokenize(tf.constant(texts, tf.string)) for texts in (firsts, seconds)]
+    packed = {name: value.numpy() for name, value in preprocessor.bert_pack_inputs(segments, seq_length=length).items()}
+    ids, sizes = tokenizer.encode_pairs(firsts, seconds, length)
+    for row, (ours, size) in enumerate(zip(ids, sizes, strict=True)):
+        padding = [0] * (length - len(ours))
+        assert packed["input_word_ids"][row].tolist() == ours + padding
+        assert packed["input_type_ids"][row].tolist() == [0] * size + [1] * (len(ours) - size) + padding

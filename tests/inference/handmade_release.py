@@ -16,7 +16,9 @@ WORDS = ["fine", "lovely", "awful", "broken", "table", "chair"]
 MAX_LENGTH = 32
 
 
-def write_handmade_release(folder: Path, vectors: NDArray[np.float32] | None = None, task: Task = "multiclass") -> Path:
+def write_handmade_release(
+    folder: Path, vectors: NDArray[np.float32] | None = None, task: Task = "multiclass", *, pairs: bool = False
+) -> Path:
     """Write a release of the ONNX engine: probabilities are the softmax of the sum of a text's word vectors.
 
     Args:
@@ -24,6 +26,7 @@ def write_handmade_release(folder: Path, vectors: NDArray[np.float32] | None = N
         vectors: float32[pieces, 3]; by default "fine" and "lovely" are good, "awful" and "broken" bad.
         task: with `multilabel`, probabilities are the sigmoid of the sum, and a text without such words belongs to no
             class.
+        pairs: whether it takes pairs, of which the words of the second text count.
 
     Returns:
         The folder.
@@ -37,7 +40,7 @@ def write_handmade_release(folder: Path, vectors: NDArray[np.float32] | None = N
         vectors[2:4] = [0, 0, 0.5] if task == "multiclass" else [-0.5, -0.5, -1]
     nodes = [
         helper.make_node("Gather", ["vectors", "input_ids"], ["pieces"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["token_type_ids" if pairs else "attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
         helper.make_node("Mul", ["pieces", "weights"], ["masked"]),
         helper.make_node("ReduceSum", ["masked", "tokens"], ["logits"], keepdims=0),
@@ -51,7 +54,7 @@ def write_handmade_release(folder: Path, vectors: NDArray[np.float32] | None = N
         "handmade",
         [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-            for name in ("input_ids", "attention_mask")
+            for name in ("input_ids", "attention_mask", *(["token_type_ids"] if pairs else []))
         ],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
@@ -59,7 +62,7 @@ def write_handmade_release(folder: Path, vectors: NDArray[np.float32] | None = N
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    write_description(folder, task=task)
+    write_description(folder, task=task, pairs=pairs)
     return folder
 
 

@@ -12,6 +12,11 @@ from schemas.recipe import Recipe
 
 RECIPE = {"name": "tiny", "train": {"max_length": 24}, "data": {"source": "/home/me/rows.csv"}}
 
+MORE: dict[str, dict[str, object]] = {
+    "multilabel": {"train": {"max_length": 24, "task": "multilabel"}},
+    "pairs": {"data": {"source": "/home/me/rows.csv", "text_pair": "other"}},
+}
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -58,8 +63,8 @@ def inputs(tiny: Path, kind: str) -> Inputs:
         {"interface": interface, "width": 16, "layers": 2, "parameters": 12_345, "trainable": True}
     )
     model, classifier, rows, evaluation = (tiny / kind / name for name in ("model", "classifier", "rows", "evaluation"))
-    if kind == "multilabel":
-        recipe = Recipe.model_validate(RECIPE | {"train": {"max_length": 24, "task": "multilabel"}})
+    if kind in ("multilabel", "pairs"):
+        recipe = Recipe.model_validate(RECIPE | MORE[kind])
         return Inputs(tiny / "feature_extraction" / "model", classifier, rows, evaluation, facts, recipe)
     return Inputs(model, classifier, tiny / "rows", evaluation, facts, Recipe.model_validate(RECIPE))
 
@@ -77,3 +82,8 @@ def text_embedding(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Buil
 @pytest.fixture(scope="session")
 def multilabel(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return inputs(tiny, "multilabel").build(tmp_path_factory.mktemp("multilabel"))
+
+
+@pytest.fixture(scope="session")
+def pairs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return inputs(tiny, "pairs").build(tmp_path_factory.mktemp("pairs"))

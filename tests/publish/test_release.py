@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 import yaml
 from scipy.special import expit, softmax
 
+from hubtune.errors import InvalidData
 from hubtune.inference import Classifier
+from hubtune.inference.classifier import Text
+from hubtune.inference.pairs import split_pair
 from schemas.recipe import Recipe
 from tasks.fresh_process import run_in_fresh_process
 from tests.inference.awkward_texts import AWKWARD_TEXTS, TO_REPLACE
@@ -33,14 +37,17 @@ import tensorflow as tf, tensorflow_text
 texts = json.load(sys.stdin)
 signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 def answer(texts):
-    outputs = signature(text=tf.constant(texts, tf.string, [len(texts)]))
+    columns = {"text": texts}
+    if "text_pair" in signature.structured_input_signature[1]:
+        columns = {name: [pair[place] for pair in texts] for place, name in enumerate(("text", "text_pair"))}
+    outputs = signature(**{name: tf.constant(column, tf.string, [len(column)]) for name, column in columns.items()})
     arrays = {name: value.numpy() for name, value in outputs.items()}
     return {name: (array.astype(str) if array.dtype == object else array).tolist() for name, array in arrays.items()}
 print(json.dumps([answer(texts), answer(texts[:1]), answer([])]))
 """
 
 
-def in_plain_tensorflow(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
+def in_plain_tensorflow(folder: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
     command = [sys.executable, "-c", PLAIN_TENSORFLOW, str(folder)]
     ended = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -180,3 +187,42 @@ def test_a_release_says_that_a_text_may_have_several_classes(multilabel: Built) 
     assert "| test | 22 | 15 | 29 | 45 |" in card
     assert f"| sincere | {counts['tp']} | {counts['fp']} | {counts['fn']} | {counts['tn']} |" in card
     assert "Confusion matrix" not in card
+
+
+def test_a_classifier_of_pairs_answers_as_was_evaluated(pairs: Built) -> None:
+    texts = pl.read_parquet(pairs.inputs.rows / "test.parquet")["text"].to_list()
+    logits = pl.read_parquet(pairs.inputs.classifier / "answers" / "test.parquet")["logits"].to_list()
+    evaluated = softmax(np.array(logits), axis=1)
+    asked = [pair for text in texts if (pair := split_pair(text))]
+    classifier = Classifier.from_folder(pairs.folder)
+    assert classifier.pairs
+    np.testing.assert_allclose(classifier.probabilities(asked), evaluated, atol=1e-5)
+    answer = classifier.predict(asked)[3]
+    assert (answer.text, answer.text_pair) == asked[3]
+    assert answer.label == LABELS[evaluated[3].argmax()]
+    # Which text is the first matters.
+    turned = classifier.probabilities([(second, first) for first, second in asked])
+    assert np.abs(turned - evaluated).max() > 0.01
+    metrics = json.loads((pairs.folder / "metrics.json").read_text())
+    assert metrics["proof"] == {"saved_model": {"rows": 45, "ties": 0}, "onnx": {"rows": 45, "ties": 0}}
+    card = (pairs.folder / "README.md").read_text()
+    assert 'predict tiny "a text" "another"' in card
+    assert 'predict([("a text", "another")])' in card
+    assert '{"instances": [{"text": "a text", "text_pair": "another"}]}' in card
+
+
+def test_both_engines_agree_on_awkward_pairs(pairs: Built) -> None:
+    texts = [*AWKWARD_TEXTS.values(), "[CLS] typed [SEP] by [PAD] hand", "a ｜ b", "", "why " * 5000]
+    asked = list(zip(texts, reversed(texts), strict=True))
+    together, alone, nothing = in_plain_tensorflow(pairs.folder, asked)
+    classifier = Classifier.from_folder(pairs.folder)
+    np.testing.assert_allclose(classifier.probabilities(asked), together["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(alone["probabilities"], together["probabilities"][:1], atol=1e-5)
+    assert nothing == {"label": [], "probabilities": []}
+    assert classifier.predict([]) == []
+
+
+@pytest.mark.parametrize("asked", ["a text", ("a", "b", "c"), ("a",), ("a", None), None])
+def test_what_is_no_pair_is_refused(pairs: Built, asked: Any) -> None:
+    with pytest.raises(InvalidData, match=r"item 1 is no pair of strings"):
+        Classifier.from_folder(pairs.folder).predict([("a", "b"), asked])

@@ -1,7 +1,8 @@
 """Makes small but real inputs of block 5: `python -m tests.publish.tiny_models FOLDER`.
 
 For each kind the folders of a `model`, a `classifier` and, of those that are released, an `evaluation` artifact, and
-one `rows` folder for all; of `multilabel`, which shares the model of `feature_extraction`, the `rows` are its own.
+one `rows` folder for all; of `multilabel` and `pairs`, which share the model of `feature_extraction`, the `rows` are
+their own.
 What the classifier answers is computed here without the code under test: every text padded to the full length, and
 the head in NumPy.
 """
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from hubtune.inference.normalise import normalise
+from hubtune.inference.pairs import join_pair
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
 from schemas.recipe import EvaluateRecipe
 from schemas.train_recipe import Task
@@ -52,19 +54,28 @@ def main(folder: Path) -> None:
 
     generator = np.random.default_rng(7)
     for kind in ("fine_tuning", "feature_extraction", "no_onnx_counterpart"):
-        vectors, description = _bert(folder / kind / "model", folder / kind / "classifier", kind, texts, generator)
+        encoder, tokenizer, description = _bert(
+            folder / kind / "model", folder / kind / "classifier", kind, texts, generator
+        )
+        vectors = _vectors(encoder, tokenizer.encode(texts, MAX_LENGTH), description["pooling"])
         _classifier(folder / kind / "classifier", description, vectors, table, generator)
         if kind == "feature_extraction":
-            shared = vectors, description
+            shared = encoder, tokenizer, description, vectors
     model, classifier = folder / "text_embedding" / "model", folder / "text_embedding" / "classifier"
     vectors, description = _text_embedding(model, classifier, texts, generator)
     _classifier(classifier, description, vectors, table, generator)
-    vectors, description = shared
+    encoder, tokenizer, description, vectors = shared
     _classifier(folder / "multilabel" / "classifier", description, vectors, several, generator)
+    pairs = list(zip(texts, texts[7:] + texts[:7], strict=True))
+    joined = [join_pair(*pair) for pair in pairs]
+    paired = _rows(folder / "pairs" / "rows", keys, joined, pl.Series(labels, dtype=pl.Int32))
+    vectors = _vectors(encoder, [_packed(tokenizer, *pair) for pair in pairs], description["pooling"], pairs=True)
+    _classifier(folder / "pairs" / "classifier", description | {"pairs": True}, vectors, paired, generator)
     judged: list[tuple[str, Task, Path]] = [
         ("fine_tuning", "multiclass", folder / "rows"),
         ("text_embedding", "multiclass", folder / "rows"),
         ("multilabel", "multilabel", folder / "multilabel" / "rows"),
+        ("pairs", "multiclass", folder / "pairs" / "rows"),
     ]
     for kind, task, rows in judged:
         evaluation = folder / kind / "evaluation"
@@ -84,7 +95,7 @@ def _rows(folder: Path, keys: list[bytes], texts: list[str], labels: pl.Series) 
 
 def _bert(
     model: Path, classifier: Path, kind: str, texts: list[str], generator: np.random.Generator
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
+) -> tuple[Any, WordPieceTokenizer, dict[str, Any]]:
     import tensorflow as tf
 
     from tasks.bert import Bert, BertConfig, weights_from_hugging_face
@@ -132,19 +143,33 @@ def _bert(
         classifier.mkdir()
         values = {variable.name: variable.numpy() for variable in encoder.trainable_variables}
         save_file(values, classifier / "encoder.safetensors")
+    pooling = "mean" if kind == "fine_tuning" else "max"
+    description = {"interface": "bert_encoder", "pooling": pooling, "variables": variables, "width": WIDTH}
+    return encoder, tokenizer, description
+
+
+def _packed(tokenizer: WordPieceTokenizer, first: str, second: str) -> list[int]:
+    """A pair's ids, cut one by one: off the end of whichever text is longer, the second where they are as long."""
+    one, other = (ids[1:-1] for ids in tokenizer.encode([first, second], 10**6))
+    while len(one) + len(other) > MAX_LENGTH - 3:
+        (one if len(one) > len(other) else other).pop()
+    return [2, *one, 3, *other, 3]
+
+
+def _vectors(encoder: Any, texts: list[list[int]], pooling: str, *, pairs: bool = False) -> NDArray[np.float32]:
+    import tensorflow as tf
+
     ids = np.zeros((len(texts), MAX_LENGTH), np.int32)
-    mask = np.zeros_like(ids)
-    for row, text in enumerate(tokenizer.encode(texts, MAX_LENGTH)):
+    mask, types = np.zeros_like(ids), np.zeros_like(ids)
+    for row, text in enumerate(texts):
         ids[row, : len(text)], mask[row, : len(text)] = text, 1
-    features = {"input_word_ids": ids, "input_mask": mask, "input_type_ids": np.zeros_like(ids)}
+        if pairs:
+            types[row, text.index(3) + 1 : len(text)] = 1
+    features = {"input_word_ids": ids, "input_mask": mask, "input_type_ids": types}
     outputs = encoder({name: tf.constant(value) for name, value in features.items()}, training=False)
     tokens = outputs["sequence_output"].numpy()
-    pooling = "mean" if kind == "fine_tuning" else "max"
-    if pooling == "mean":
-        vectors = np.array([tokens[row, : mask[row].sum()].mean(axis=0) for row in range(len(texts))])
-    else:
-        vectors = np.array([tokens[row, : mask[row].sum()].max(axis=0) for row in range(len(texts))])
-    return vectors, {"interface": "bert_encoder", "pooling": pooling, "variables": variables, "width": WIDTH}
+    pooled = np.mean if pooling == "mean" else np.max
+    return np.array([pooled(tokens[row, : mask[row].sum()], axis=0) for row in range(len(texts))])
 
 
 def _text_embedding(
