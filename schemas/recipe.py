@@ -18,6 +18,7 @@ from pydantic import (
 
 from hubtune.inference.replacements import Replacement
 from schemas.data_recipe import DataRecipe
+from schemas.drift_recipe import DriftRecipe
 from schemas.section import Section
 from schemas.train_recipe import TrainRecipe
 
@@ -120,51 +121,6 @@ class PreprocessRecipe(Section):
     def _rows_left_to_train_on(self) -> Self:
         if self.validation_fraction + self.test_fraction > 0.8:
             raise ValueError("validation_fraction + test_fraction must leave at least 0.2 to train on")
-        return self
-
-
-# Above 0.25 a population stability index says that a population has shifted, between 0.1 and 0.25 that it may be worth
-# a look (Siddiqi, Credit Risk Scorecards, 2006).
-_SHIFTED = 0.25
-
-
-class DriftRecipe(Section):
-    """How far the rows may be from those of the latest published version: in labels, length, vocabulary and words."""
-
-    warn: float | None = Field(
-        _SHIFTED,
-        title="Warning limit",
-        ge=0,
-        allow_inf_nan=False,
-        description="Figures that are further than this above what chance gives are named in a warning; empty: never. "
-        "With a lower `fail`, that one.",
-    )
-    fail: float | None = Field(
-        None,
-        title="Failure limit",
-        ge=0,
-        allow_inf_nan=False,
-        description="The run fails before it trains when a figure is further than this above what chance gives; empty: "
-        "never.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _never_above_fail(cls, values: Any) -> Any:
-        # Who gives `fail` alone need not know what `warn` is by default.
-        if isinstance(values, dict) and "warn" not in values:
-            try:
-                fail = float(values["fail"])  # YAML reads 1e-4 as text
-            except (KeyError, TypeError, ValueError):
-                return values
-            if fail < _SHIFTED:
-                return values | {"warn": fail}
-        return values
-
-    @model_validator(mode="after")
-    def _warns_before_it_fails(self) -> Self:
-        if self.warn is not None and self.fail is not None and self.fail < self.warn:
-            raise ValueError("fail must not be smaller than warn")
         return self
 
 

@@ -7,15 +7,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
+from schemas.drift_recipe import DriftFigure
 from schemas.handoff import DriftFacts
 from tasks.document import Block, Document, Figure, Paragraph, Section, Table, visible
 from tasks.document_html import html_page
 from tasks.document_markdown import markdown_page
 from tasks.drift.compare import Drift, Share, compare
 from tasks.drift.drawing import bars, drawn
-
-FIGURES = ("labels", "length", "vocabulary", "words")
 
 _SHOWN_CHARACTERS = 60
 
@@ -60,7 +60,7 @@ def write_drift(reference: Path, current: Path, digest: str, folder: Path) -> Dr
         length=drift.length.value,
         vocabulary=drift.vocabulary.value,
         words=drift.words.value,
-        by_chance={name: getattr(drift, name).by_chance for name in FIGURES},
+        by_chance={name: getattr(drift, name).by_chance for name in get_args(DriftFigure)},
     )
 
 
@@ -73,7 +73,7 @@ def document(drift: Drift) -> Document:
     Returns:
         The document.
     """
-    found = {name: getattr(drift, name) for name in FIGURES}
+    found = {name: getattr(drift, name) for name in get_args(DriftFigure)}
     rows = [
         (name, f"{figure.value:.4f}", f"{figure.by_chance:.4f}", _MEASURED_BY[name], _SENTENCES[name])
         for name, figure in found.items()

@@ -1,5 +1,8 @@
 """Part of block 3, a task of its own: rows + the published version's rows -> a `drift` artifact, and a verdict."""
 
+from collections.abc import Mapping
+from typing import get_args
+
 import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -9,8 +12,8 @@ from prefect.logging import get_run_logger
 from hubtune.errors import DriftLimitExceeded
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact, Producer
+from schemas.drift_recipe import DriftFigure, DriftRecipe
 from schemas.handoff import DriftFacts
-from schemas.recipe import DriftRecipe
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
 VERSION = 2
@@ -96,32 +99,27 @@ def judge(drift: Artifact, recipe: DriftRecipe, where: str) -> None:
     """
     facts = DriftFacts.model_validate(drift.facts)
     report = f"{drift.uri}/report.md"
-    if too_far := _above(facts, recipe.fail):
+    limits = {figure: recipe.limits_of(figure) for figure in get_args(DriftFigure)}
+    if too_far := _above(facts, {figure: each.fail for figure, each in limits.items()}):
         raise DriftLimitExceeded(
-            f"the data is too far from what the published version was trained on: {too_far} (the limit is "
-            f"{recipe.fail:g})",
+            f"the data is too far from what the published version was trained on: {too_far}",
             where=where,
             remedy=f"see {report}; mend the data, or raise drift.fail if the change is meant",
         )
-    if far := _above(facts, recipe.warn):
+    if far := _above(facts, {figure: each.warn for figure, each in limits.items()}):
         get_run_logger().warning(
-            "the data is far from what the published version was trained on: %s (drift.warn is %g); see %s",
-            far,
-            recipe.warn,
-            report,
+            "the data is far from what the published version was trained on: %s; see %s", far, report
         )
 
 
-def _above(facts: DriftFacts, limit: float | None) -> str:
-    """The figures that are above a limit by more than chance, in words; empty if there are none."""
-    if limit is None:
-        return ""
-    figures = {name: (getattr(facts, name), chance) for name, chance in facts.by_chance.items()}
-    return ", ".join(
-        f"{name} {value:.4g} ({chance:.4g} by chance)"
-        for name, (value, chance) in figures.items()
-        if value - chance > limit
-    )
+def _above(facts: DriftFacts, limits: Mapping[DriftFigure, float | None]) -> str:
+    """The figures that are further above what chance gives than their limit, in words; empty if there are none."""
+    said = []
+    for figure, limit in limits.items():
+        value, chance = getattr(facts, figure), facts.by_chance[figure]
+        if limit is not None and value - chance > limit:
+            said.append(f"{figure} {value:.4g} ({chance:.4g} by chance; the limit is {limit:g} above it)")
+    return ", ".join(said)
 
 
 def _show(store: Store, drift: Artifact, name: str) -> None:

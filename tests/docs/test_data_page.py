@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from schemas.data_recipe import DataRecipe
-from schemas.recipe import DriftRecipe, PreprocessRecipe
+from schemas.drift_recipe import DriftRecipe
+from schemas.recipe import PreprocessRecipe
 from tasks.download_data.source_file import kind_of
 from tasks.preprocess.contract import Contract
 from tests.preprocess.conftest import judged

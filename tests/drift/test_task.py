@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hubtune.errors import DriftLimitExceeded
 from hubtune.storage import Artifact, PublishedModel, Store
-from schemas.recipe import DriftRecipe
+from schemas.drift_recipe import DriftRecipe
 from tasks.drift import task
 from tests.storage.content import put
 
@@ -32,8 +33,18 @@ def _outside_of_a_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     ("limits", "warning"),
     [
-        ({}, "labels 0.3 (0 by chance) (drift.warn is 0.25)"),
-        ({"warn": 0.1, "fail": 0.5}, "labels 0.3 (0 by chance), vocabulary 0.27 (0.02 by chance) (drift.warn is 0.1)"),
+        ({}, "trained on: labels 0.3 (0 by chance; the limit is 0.25 above it); see"),
+        (
+            {"warn": 0.1, "fail": 0.5},
+            "labels 0.3 (0 by chance; the limit is 0.1 above it), "
+            "vocabulary 0.27 (0.02 by chance; the limit is 0.1 above it); see",
+        ),
+        (
+            {"figures": {"labels": {"warn": None}, "words": {"warn": 0.01}}},
+            "trained on: words 0.5 (0.45 by chance; the limit is 0.01 above it); see",
+        ),
+        ({"warn": None, "figures": {"length": {"warn": 0.02, "fail": None}}}, "trained on: length 0.1 (0.05"),
+        ({"figures": {"labels": {"warn": 0.4}}}, ""),
         ({"warn": 0.3}, ""),
         ({"warn": None}, ""),
         ({"warn": None, "fail": 0.3}, ""),
@@ -52,11 +63,32 @@ def test_figures_above_the_limit_are_named_in_a_warning(
 def test_figures_above_the_other_limit_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(DriftLimitExceeded) as raised:
         task.judge(DRIFT, DriftRecipe(fail=0.2), "these rows")
-    assert "labels 0.3 (0 by chance), vocabulary 0.27 (0.02 by chance) (the limit is 0.2)" in raised.value.what
+    assert "labels 0.3 (0 by chance; the limit is 0.2 above it), vocabulary 0.27 (0.02 by" in raised.value.what
     assert raised.value.where == "these rows"
     assert "store/artifacts/drift/1/report.md" in raised.value.remedy
     assert not raised.value.retryable
     assert not caplog.messages
+
+
+def test_a_figure_may_have_a_limit_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    recipe = DriftRecipe.model_validate({"fail": 0.4, "figures": {"words": {"fail": "0.04"}}})
+    # Who gives a lower limit for failing alone is not warned earlier than that.
+    assert recipe.figures["words"].warn == 0.04
+    assert recipe.limits_of("labels").fail == 0.4
+    # Written out, as for a flow's parameters, it means the same.
+    assert DriftRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    with pytest.raises(DriftLimitExceeded) as raised:
+        task.judge(DRIFT, recipe, "rows")
+    assert raised.value.what.endswith("trained on: words 0.5 (0.45 by chance; the limit is 0.04 above it)")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    "figures", [{"speed": {"warn": 1}}, {"words": {"warn": 0.5, "fail": 0.1}}, {"words": {"most": 1}}, {"words": 0.1}]
+)
+def test_limits_that_cannot_be_meant_are_refused(figures: Any) -> None:
+    with pytest.raises(ValidationError, match="figures"):
+        DriftRecipe.model_validate({"figures": figures})
 
 
 def test_rows_are_those_of_the_latest_version(
