@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsFake]:
     """A running fake that gs:// addresses lead to, in this process and in those that it starts; short waits here."""
-    quick = cloud_storage.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5, upload_bytes_per_second=1e7)
+    quick = cloud_storage.Patience(4, 0.01, 0.05, connect_seconds=2, read_seconds=0.5)
     with GcsFake() as fake:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake.url)
         monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "mirror"))

@@ -6,7 +6,6 @@ comes down is compared with the manifest's sha256 by the mirror.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +19,6 @@ T = TypeVar("T")
 
 # TensorFlow Serving takes a version as soon as it finds this file, so everything else has to be there before.
 _LAST = "saved_model.pb"
-# Of a file, in one request: on a slow connection too it is sent in time (see `Patience`).
-_UPLOAD_BYTES = 8 * 2**20
 # Requests at once. Each is a thread that waits for the network.
 _WORKERS = 8
 
@@ -95,8 +92,7 @@ class Bucket:
             target = f"{path}/{entry.path}"
             local = str(source / entry.path)
             kind = "application/octet-stream"
-            put = partial(self._cloud.filesystem.put_file, content_type=kind, chunksize=_UPLOAD_BYTES)
-            self._send(target, lambda: put(local, self._key(target)))
+            self._send(target, lambda: self._cloud.filesystem.put_file(local, self._key(target), content_type=kind))
 
         self._settle(path, entries, manifest, upload)
 

@@ -4,14 +4,14 @@ The retry policy is in this file alone. A fault that passes (no connection, a st
 is tried again with exponentially growing, jittered waits; one that does not (no permission, no bucket) is not.
 """
 
-import asyncio
 import base64
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import os
+import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +28,8 @@ class Patience:
     """How long to wait for Cloud Storage. With these values a dead connection is given up after three minutes.
 
     gcsfs has no read timeout of its own: a stalled connection hung for 36 s in a measurement, and can hang for ever.
-    While a request is sent, no timeout for reading counts: one whose body nobody takes is given up when sending it at
-    `upload_bytes_per_second` would have ended.
+    Nor does a timeout for reading count while a body is sent: what was sent and not taken for as long (`read_seconds`)
+    ends the connection too, where the operating system can tell (Linux).
     """
 
     attempts: int = 5
@@ -37,7 +37,6 @@ class Patience:
     longest_wait_seconds: float = 20.0
     connect_seconds: float = 10.0
     read_seconds: float = 30.0
-    upload_bytes_per_second: float = 50_000.0
 
 
 PATIENCE = Patience()
@@ -93,15 +92,24 @@ class CloudStorage:
                 token=token, requests_timeout=timeout, use_listings_cache=False, skip_instance_cache=True
             )
         # gcsfs repeats each request up to six times over half a minute, and that cannot be set: repeating is done here.
-        request = GCSFileSystem._request.__wrapped__
-        patience = self.patience
+        filesystem._request = MethodType(GCSFileSystem._request.__wrapped__, filesystem)
 
-        async def request_once(self: Any, *args: Any, data: Any = None, **options: Any) -> Any:
-            seconds = None if data is None else patience.read_seconds + _size(data) / patience.upload_bytes_per_second
-            async with asyncio.timeout(seconds):
-                return await request(self, *args, data=data, **options)
+        async def set_session(self: Any) -> Any:
+            # A connector can only be made where the requests are: in gcsfs's own loop. One with a certificate of the
+            # client is gcsfs's to make.
+            if self._session is None and not self._use_client_cert:
+                self.session_kwargs.setdefault("connector", aiohttp.TCPConnector(socket_factory=new_socket))
+            return await GCSFileSystem._set_session(self)
 
-        filesystem._request = MethodType(request_once, filesystem)
+        milliseconds = int(self.patience.read_seconds * 1000)
+
+        def new_socket(address: tuple[Any, ...]) -> socket.socket:
+            made = socket.socket(*address[:3])
+            if sys.platform == "linux":
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            return made
+
+        filesystem._set_session = MethodType(set_session, filesystem)
         return filesystem
 
     def read(self, key: str) -> bytes:
@@ -219,10 +227,6 @@ class CloudStorage:
             where=f"gs://{self.bucket}",
             remedy=f"create the bucket, or correct {self._setting}",
         )
-
-
-def _size(data: Any) -> int:
-    return data.getbuffer().nbytes if isinstance(data, io.BytesIO) else len(data)
 
 
 def _described(item: Mapping[str, Any]) -> Object:

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -134,11 +134,12 @@ class Store:
         self.backend.commit(_artifact_path(kind, digest), entries, seal(manifest.model_dump(mode="json")), folder)
         return self._artifact(self._manifest(kind, digest))
 
-    def checkout(self, artifact: Artifact) -> Path:
+    def checkout(self, artifact: Artifact, *, only: Callable[[str], bool] | None = None) -> Path:
         """Give a local folder with the artifact's files, each verified by size and sha256.
 
         Args:
             artifact: what is wanted.
+            only: which of its files are needed, by their paths; None: all of them.
 
         Returns:
             The folder. It is shared: read it, do not write to it.
@@ -149,7 +150,8 @@ class Store:
         """
         manifest = self.manifest(artifact)
         path = _artifact_path(artifact.kind, artifact.digest)
-        return self.backend.fetch(path, manifest.files, f"{artifact.kind}/{artifact.digest}", complete=True)
+        files = [file for file in manifest.files if only is None or only(file.path)]
+        return self.backend.fetch(path, files, f"{artifact.kind}/{artifact.digest}", complete=only is None)
 
     def discard(self, artifact: Artifact) -> None:
         """Remove an artifact that nothing else was made from: a checkpoint, once a later one is there.

@@ -138,6 +138,17 @@ def test_collections(place: Place) -> None:
     assert len(place.open().collection("embeddings/key")) == 4
 
 
+def test_only_the_files_that_are_needed_are_fetched(place: Place) -> None:
+    artifact = put(place.open())
+    place.overwrite(f"artifacts/{artifact.kind}/{artifact.digest}/saved_model.pb", b"damaged")
+    folder = place.open().checkout(artifact, only=lambda path: path == "vocab.txt")
+    assert (folder / "vocab.txt").read_bytes() == FILES["vocab.txt"]
+    if place.fake:
+        assert [path.name for path in folder.iterdir()] == ["vocab.txt"]
+    with pytest.raises(CorruptArtifact, match=r"saved_model\.pb"):
+        place.open().checkout(artifact)
+
+
 def test_what_is_discarded_is_gone_for_every_reader(place: Place) -> None:
     store = place.open()
     kept, artifact = put(store, {"a": b"1"}), put(store)
