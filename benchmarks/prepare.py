@@ -71,6 +71,7 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     from schemas.recipe import PreprocessRecipe
     from tasks.download_data.read import read
     from tasks.preprocess.clean import preprocess
+    from tasks.preprocess.texts import raw_shards
     from tasks.retrain.tokenise import tokenise
 
     work, data = work.resolve(), data.resolve()
@@ -86,7 +87,9 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     labels = json.loads((data / "labels.json").read_text(encoding="utf-8"))
     recipe = DataRecipe.model_validate({split: str(path) for split, path in files.items()} | {"labels": labels})
     read(recipe, folder / "raw", _say)
-    preprocess(folder / "raw", PreprocessRecipe(), recipe, None, folder / "rows", folder / "quarantine", _say)
+    preprocess(
+        raw_shards(folder / "raw"), PreprocessRecipe(), recipe, None, folder / "rows", folder / "quarantine", _say
+    )
     tokenise(model, folder / "rows", MAX_LENGTH, facts.max_positions, folder / "tokens", _say)
     _write_texts(folder)
     (folder / "ready.json").write_text(json.dumps({"model": str(model), "facts": facts.model_dump()}))

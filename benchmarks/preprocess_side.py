@@ -13,6 +13,7 @@ def main(file: str, folder: Path) -> None:
     from schemas.recipe import PreprocessRecipe
     from tasks.download_data.read import read
     from tasks.preprocess.clean import preprocess
+    from tasks.preprocess.texts import raw_shards
 
     data = DataRecipe.model_validate({"source": file, "labels": {"0": "sincere", "1": "insincere"}})
     for name in ("raw", "rows", "quarantine"):
@@ -20,7 +21,13 @@ def main(file: str, folder: Path) -> None:
     read(data, folder / "raw", lambda line: None)
     was_read = time.perf_counter()
     facts, _ = preprocess(
-        folder / "raw", PreprocessRecipe(), data, None, folder / "rows", folder / "quarantine", lambda line: None
+        raw_shards(folder / "raw"),
+        PreprocessRecipe(),
+        data,
+        None,
+        folder / "rows",
+        folder / "quarantine",
+        lambda line: None,
     )
     report = {
         "program": "hubtune",

@@ -13,11 +13,17 @@ from tasks.execution import Outputs, outputs_of
 _WORKERS_SECONDS = 600
 
 
+def has_cluster() -> bool:
+    """Whether there are several workers for the shards of a task."""
+    return bool(os.environ.get("HUBTUNE_DASK"))
+
+
 def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[Outputs]:
     """Run a task once for each shard.
 
     On the cluster whose scheduler HUBTUNE_DASK names (tcp://host:8786), each is a task run of its own, on a worker that
-    is free. Elsewhere they are too, one after the other; but a single one is worked on by the task that asks for it.
+    is free; `local` is a cluster on this machine, for the time that the shards take, with a worker for each core.
+    Elsewhere they are too, one after the other; but a single one is worked on by the task that asks for it.
 
     Args:
         task: a task that gives artifacts by name. It finds the store by its arguments: a worker on another machine has
@@ -44,7 +50,9 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
     from prefect_dask.task_runners import DaskTaskRunner
 
     where = f"HUBTUNE_DASK={address}"
-    with DaskTaskRunner(address=address) as runner:
+    local = {"host": "127.0.0.1", "threads_per_worker": 1, "dashboard_address": None}
+    runner_here = DaskTaskRunner(cluster_kwargs=local) if address == "local" else DaskTaskRunner(address=address)
+    with runner_here as runner:
         try:
             # Without workers the scheduler would keep the tasks, and this one would wait, without a word.
             runner.client.wait_for_workers(1, timeout=_WORKERS_SECONDS)

@@ -5,6 +5,7 @@ equal files, byte by byte.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandera.errors
@@ -12,7 +13,7 @@ import polars as pl
 
 from hubtune.errors import InvalidData
 from hubtune.inference.pairs import BETWEEN
-from hubtune.progress import Say
+from hubtune.progress import Progress, Say
 from schemas.data_recipe import DataRecipe
 from schemas.handoff import SLICE, SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
@@ -25,11 +26,12 @@ from tasks.preprocess.labels import class_order
 from tasks.preprocess.near_duplicates import drop_near_duplicates
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
-from tasks.preprocess.split import split_by_hash, split_exactly
+from tasks.preprocess.split import split_by_position, split_exactly
+from tasks.preprocess.texts import with_texts
 
 
 def preprocess(
-    raw: Path,
+    shards: Sequence[Path],
     recipe: PreprocessRecipe,
     data: DataRecipe,
     contract: Contract | None,
@@ -40,7 +42,7 @@ def preprocess(
     """Validate, normalise, relabel, deduplicate and split.
 
     Args:
-        raw: folder of a `raw` artifact.
+        shards: those of a `raw` artifact, in the order of the rows; or what `with_texts` has made of them.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
         contract: what `recipe.contract` names, loaded.
@@ -58,8 +60,7 @@ def preprocess(
     """
     task: Task = "multiclass" if data.label_separator is None else "multilabel"
     where = _described(data)
-    table = pl.read_parquet(sorted((raw / "rows").glob("*.parquet")), glob=False)
-    say(f"Checking {table.height:,} rows")
+    table = _read(shards, recipe, say)
     judged = judge(table, recipe, data, contract)
     if recipe.near_duplicates is not None:
         judged = drop_near_duplicates(judged, recipe.near_duplicates, say)
@@ -113,11 +114,24 @@ def preprocess(
     return RowsFacts(**sizes, labels=classes, task=task), facts
 
 
+def _read(shards: Sequence[Path], recipe: PreprocessRecipe, say: Say) -> pl.DataFrame:
+    tables = []
+    progress = Progress(say, "Normalising", None, "rows")
+    for shard in shards:
+        rows = pl.read_parquet(shard, glob=False)
+        done = "clean" in rows.columns
+        tables.append(rows if done else with_texts(rows, recipe.replace, grouped=not recipe.exact_shares))
+        progress.advance(rows.height)
+    progress.finish()
+    return pl.concat(tables)
+
+
 def _shown(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows as a report shows them: `text` holds both texts of a pair, as they came."""
+    """Rows as a report shows them: of a pair, `text` holds both texts as they came, and `first` the first one."""
     if "text_pair" not in rows.columns:
         return rows
-    return rows.with_columns(text=pl.concat_str(pl.col("text", "text_pair").fill_null("(none)"), separator=BETWEEN))
+    both = pl.concat_str(pl.col("text", "text_pair").fill_null("(none)"), separator=BETWEEN)
+    return rows.with_columns(both.alias("text"), first="text")
 
 
 def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
@@ -133,11 +147,9 @@ def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl
 
 def _assigned(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:
     if recipe.exact_shares:
-        return split_exactly(rows["clean"], rows["classes"].list.first(), recipe.validation_fraction, test_fraction)
-    # An empty name is none, as with labels.
-    group = pl.col("group").str.strip_chars().replace({"": None}) if "group" in rows.columns else pl.lit(None)
-    kept_together = rows.select(pl.coalesce(group, "clean").alias("kept_together"))["kept_together"]
-    return split_by_hash(kept_together, recipe.validation_fraction, test_fraction)
+        first = rows["classes"].list.first()
+        return split_exactly(rows["position"], first, recipe.validation_fraction, test_fraction)
+    return split_by_position(rows["position"], recipe.validation_fraction, test_fraction)
 
 
 def _indices(classes: list[str], task: Task) -> pl.Expr:

@@ -1,20 +1,14 @@
 """Decides of each raw row whether it is kept and, if not, for which one reason."""
 
-from collections.abc import Collection
-
 import polars as pl
 
-from hubtune.inference.normalise import normalise
 from hubtune.inference.pairs import BETWEEN
-from hubtune.inference.replacements import Replacement
 from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
-from schemas.rows import LEAST_WEIGHT, MOST_WEIGHT, NORMALISED_ALREADY, Reason
+from schemas.rows import LEAST_WEIGHT, MOST_WEIGHT, Reason
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.labels import read_labels
-from tasks.preprocess.split import text_key
-
-REPLACEMENT_CHARACTER = "\ufffd"
+from tasks.preprocess.texts import REPLACEMENT_CHARACTER, text_columns
 
 # Which copy of a text is kept where given splits share one: the test split stays as it was given.
 _PRECEDENCE = {"test": 0, "validation": 1, "train": 2}
@@ -27,63 +21,37 @@ def judge(
 
     Args:
         rows: columns of a `raw` artifact (row, source, split, text, label, `text_pair` where texts are pairs, and
-            `weight` where there are weights).
-        recipe: what is replaced, and how short and how long a normalised text may be.
+            `weight` where there are weights), and what `with_texts` tells of them.
+        recipe: how short and how long a normalised text may be.
         data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
             stands between the labels of a row. Spaces around a label are no part of it.
         contract: what rows that are sound by themselves must also keep.
 
     Returns:
-        The same rows in the same order, with these columns more: `index` (position), `clean` (the normalised text, of a
-        pair both joined; null where it cannot be read), `classes` (their names), `unknown` (labels that have no class),
-        `key` (of the text; null where the row is bad by itself), `reason` (null: the row is kept), `broken` (which
-        check of the contract it breaks) and `first_copy` (of a duplicate, the index of the copy that is kept; of a text
-        with conflicting labels, the index of its first copy). Where there are weights, `counts` too (the weight as a
-        number, null where the row needs none and has none).
+        The same rows in the same order, with these columns more: `index` (position), `classes` (their names), `unknown`
+        (labels that have no class), `reason` (null: the row is kept), `broken` (which check of the contract it breaks)
+        and `first_copy` (of a duplicate, the index of the copy that is kept; of a text with conflicting labels, the
+        index of its first copy). Where there are weights, `counts` too (the weight as a number, null where the row
+        needs none and has none).
 
     Raises:
         InvalidData: the rows as a whole break the contract.
     """
-    texts: list[str] = [name for name in ("text", "text_pair") if name in rows.columns]
-    table = rows.with_row_index("index").with_columns(
-        undecodable=pl.any_horizontal(
-            pl.col(*texts, "label").str.contains(REPLACEMENT_CHARACTER, literal=True).fill_null(False)
-        ),
-        # An empty string is no label.
-        stripped=pl.col("label").str.strip_chars().replace({"": None}),
-    )
+    # An empty string is no label.
+    stripped = pl.col("label").str.strip_chars().replace({"": None})
+    table = rows.with_row_index("index").with_columns(stripped.alias("stripped"))
     if "weight" in rows.columns:
         number = pl.col("weight").str.strip_chars().cast(pl.Float64, strict=False)
         table = table.with_columns(counts=pl.when(number.is_between(LEAST_WEIGHT, MOST_WEIGHT)).then(number))
     meanings = read_labels(table["stripped"], data.labels, data.label_separator, leave_out=data.unmapped == "drop")
-    table = table.with_columns(_normalised(table, name, recipe.replace) for name in texts)
-    table = table.with_columns(pl.concat_str([_CLEAN + name for name in texts], separator=BETWEEN).alias("clean"))
     table = table.join(meanings, on="stripped", how="left", maintain_order="left")
-    table = table.with_columns(_own_reason(table.columns, texts, recipe, data).alias("reason"))
-    table = _judge_by_contract(table, texts, contract, data)
-    return _judge_copies(table).drop("undecodable", "stripped", "set", *(_CLEAN + name for name in texts))
-
-
-# What the name of a column with normalised texts begins with; of pairs there are two.
-_CLEAN = "clean "
-# Whatever may be the beginning of something that is replaced.
-_PERHAPS_REPLACED = r"[&@]|://|(?i:www\.)"
-
-
-def _normalised(table: pl.DataFrame, name: str, replace: Collection[Replacement]) -> pl.Series:
-    texts = table.select(pl.when(pl.col("undecodable").not_()).then(name).alias(_CLEAN + name)).to_series()
-    # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
-    others = texts.str.contains(NORMALISED_ALREADY).not_()
-    if replace:
-        others |= texts.str.contains(_PERHAPS_REPLACED)
-    rest = others.fill_null(False).arg_true()
-    return texts.scatter(rest, [normalise(text, replace) for text in texts.gather(rest).to_list()])
+    table = table.with_columns(_own_reason(table.columns, text_columns(rows), recipe, data).alias("reason"))
+    table = _judge_by_contract(table, text_columns(rows), contract, data)
+    return _judge_copies(table).drop("undecodable", "shortest", "longest", "stripped", "set")
 
 
 def _own_reason(columns: list[str], texts: list[str], recipe: PreprocessRecipe, data: DataRecipe) -> pl.Expr:
     # In the order of the enumeration: the first that applies is the row's reason. Each text of a pair must be sound.
-    clean = [pl.col(_CLEAN + name) for name in texts]
-    characters = [text.str.len_chars() for text in clean]
     unknown = pl.col("stripped").is_not_null() & pl.col("classes").is_null()
     # Rows that are given as held out count once, whatever they weigh.
     needed = pl.col("split").fill_null("train") == "train"
@@ -99,11 +67,11 @@ def _own_reason(columns: list[str], texts: list[str], recipe: PreprocessRecipe, 
         .then(pl.lit(Reason.UNDECODABLE_BYTES.value))
         .when(pl.any_horizontal(pl.col(*texts).is_null()))
         .then(pl.lit(Reason.NULL_TEXT.value))
-        .when(pl.any_horizontal(text == "" for text in clean))
+        .when(pl.col("shortest") == 0)
         .then(pl.lit(Reason.BLANK_TEXT.value))
-        .when(pl.min_horizontal(characters) < recipe.min_characters)
+        .when(pl.col("shortest") < recipe.min_characters)
         .then(pl.lit(Reason.TOO_SHORT.value))
-        .when(pl.max_horizontal(characters) > recipe.max_characters)
+        .when(pl.col("longest") > recipe.max_characters)
         .then(pl.lit(Reason.TOO_LONG.value))
         .when(unknown)
         .then(pl.lit(Reason.UNKNOWN_LABEL.value))
@@ -121,8 +89,9 @@ def _judge_by_contract(
         return table.with_columns(pl.lit(None, dtype=pl.String).alias("broken"))
     classes = pl.col("classes")
     label = classes.list.first() if data.label_separator is None else classes
-    clean = {name: _CLEAN + name for name in texts}
-    sound = table.filter(pl.col("reason").is_null()).select("index", **clean, label=label)
+    parts = pl.col("clean").str.split_exact(BETWEEN, 1).struct.rename_fields(["text", "text_pair"])
+    clean = parts.struct.field(*texts) if len(texts) > 1 else pl.col("clean").alias("text")
+    sound = table.filter(pl.col("reason").is_null()).select("index", clean, label=label)
     broken = contract.broken(sound)
     reason = pl.when(pl.col("broken").is_not_null()).then(pl.lit(Reason.BROKEN_CONTRACT.value)).otherwise("reason")
     return table.join(broken, on="index", how="left", maintain_order="left").with_columns(reason.alias("reason"))
@@ -130,7 +99,6 @@ def _judge_by_contract(
 
 def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
     sound = table.filter(pl.col("reason").is_null()).select("index", "clean", "set", "split")
-    sound = sound.with_columns(pl.Series("key", [text_key(text) for text in sound["clean"].to_list()], dtype=pl.Binary))
     # Few texts occur more than once: only these are compared.
     several = sound.filter(pl.col("clean").is_duplicated())
     copies = (
@@ -153,8 +121,7 @@ def _judge_copies(table: pl.DataFrame) -> pl.DataFrame:
         )
     )
     return (
-        table.join(sound.select("index", "key"), on="index", how="left", maintain_order="left")
-        .join(copies, on="index", how="left", maintain_order="left")
+        table.join(copies, on="index", how="left", maintain_order="left")
         .with_columns(pl.coalesce("reason", "copy_reason").alias("reason"))
         .drop("copy_reason")
     )

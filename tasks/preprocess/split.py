@@ -29,11 +29,24 @@ def text_key(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
-def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
+def positions_of(texts: pl.Series) -> pl.Series:
+    """The position of each text, from 0 to 2**64 - 1: a keyed hash.
+
+    Args:
+        texts: normalised texts, or names of groups; none is null.
+
+    Returns:
+        uint64, `position`.
+    """
+    hashes = b"".join([blake2b(text.encode(), digest_size=8, key=_KEY).digest() for text in texts.to_list()])
+    return pl.Series("position", np.frombuffer(hashes, ">u8").astype(np.uint64))
+
+
+def split_by_position(positions: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
     """Assign each text to a split.
 
     Args:
-        texts: normalised texts.
+        positions: uint64, of each text.
         validation_fraction: share of the texts for validation, on average.
         test_fraction: share of the texts for the test, on average; like that of validation at most 0.5.
 
@@ -44,16 +57,19 @@ def split_by_hash(texts: pl.Series, validation_fraction: float, test_fraction: f
     last_below = _POSITIONS - 1 - round(validation_fraction * _POSITIONS)
     position = pl.col("position")
     is_test = position < pl.lit(below, dtype=pl.UInt64)
-    return _cut(_positions(texts), is_test, position > pl.lit(last_below, dtype=pl.UInt64))
+    is_validation = position > pl.lit(last_below, dtype=pl.UInt64)
+    return _cut(pl.DataFrame({"position": positions}), is_test, is_validation)
 
 
-def split_exactly(texts: pl.Series, classes: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
+def split_exactly(
+    positions: pl.Series, classes: pl.Series, validation_fraction: float, test_fraction: float
+) -> pl.Series:
     """Assign each text to a split so that each class has its shares, to half a text. A text that joins moves others.
 
     Of three texts or more each split gets at least one, unless its share is 0.
 
     Args:
-        texts: distinct normalised texts.
+        positions: uint64, of distinct texts.
         classes: the class of each text.
         validation_fraction: share of the texts for validation.
         test_fraction: share of the texts for the test.
@@ -61,7 +77,7 @@ def split_exactly(texts: pl.Series, classes: pl.Series, validation_fraction: flo
     Returns:
         "train", "validation" or "test" for each text.
     """
-    table = _positions(texts).with_columns(classes.alias("class"))
+    table = pl.DataFrame({"position": positions, "class": classes})
     rows = pl.len().over("class").cast(pl.Int64)
     rank = pl.col("position").rank("ordinal").over("class").cast(pl.Int64)
 
@@ -72,11 +88,6 @@ def split_exactly(texts: pl.Series, classes: pl.Series, validation_fraction: flo
 
     test = wanted(test_fraction, rows - 2)
     return _cut(table, rank <= test, rank > rows - wanted(validation_fraction, rows - 1 - test))
-
-
-def _positions(texts: pl.Series) -> pl.DataFrame:
-    hashes = b"".join([blake2b(text.encode(), digest_size=8, key=_KEY).digest() for text in texts.to_list()])
-    return pl.DataFrame({"position": np.frombuffer(hashes, ">u8").astype(np.uint64)})
 
 
 def _cut(table: pl.DataFrame, is_test: pl.Expr, is_validation: pl.Expr) -> pl.Series:

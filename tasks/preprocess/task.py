@@ -10,10 +10,15 @@ from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
+from schemas.handoff import TextsFacts
 from schemas.recipe import PreprocessRecipe
+from tasks.cluster import has_cluster, run_each
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
 VERSION = 2
+TEXTS_VERSION = 1
+
+_TEXTS = "texts.parquet"
 
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
@@ -40,10 +45,15 @@ def preprocess_rows(
 
     def work(producer: Producer) -> Outputs:
         from tasks.preprocess.clean import preprocess
+        from tasks.preprocess.texts import raw_shards
 
-        source = store.checkout(raw)
+        shards = raw_shards(store.checkout(raw))
+        if has_cluster():
+            shard = {"raw": raw, "recipe": recipe, "store": store.root, "refresh": refresh}
+            made = run_each(normalise_shard, [shard | {"shard": path.name} for path in shards])
+            shards = [store.checkout(each["texts"]) / _TEXTS for each in made]
         with store.scratch() as rows, store.scratch() as quarantine:
-            rows_facts, quarantine_facts = preprocess(source, recipe, data, contract, rows, quarantine, say())
+            rows_facts, quarantine_facts = preprocess(shards, recipe, data, contract, rows, quarantine, say())
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
                 "quarantine": store.put(
@@ -66,3 +76,40 @@ def preprocess_rows(
         # The page is a convenience; the report is in the store either way.
         get_run_logger().warning("the report is not shown on the run's page: %s", error)
     return result
+
+
+# Without Prefect's timeout, which does nothing in a worker's thread. The task that asks for it tries again.
+@task(name="Normalise shard", task_run_name="Normalise {shard}", **(RETRY | {"retries": 0}))
+def normalise_shard(
+    raw: Artifact, shard: str, recipe: PreprocessRecipe, store: str, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Normalise and hash the texts of a shard. It may run on a machine where nothing else of the flow does.
+
+    Args:
+        raw: the rows as they came.
+        shard: name of the shard's file.
+        recipe: what is replaced; whether groups stay together.
+        store: root of the artifact store.
+        refresh: do it even if the result is in the store.
+
+    Returns:
+        `texts`: the rows of the shard, and what is told of their texts.
+    """
+    opened = Store.open(store)
+
+    def work(producer: Producer) -> Outputs:
+        import polars as pl
+
+        from tasks.preprocess.texts import with_texts
+
+        folder = opened.checkout(raw, only=lambda path: path == f"rows/{shard}")
+        table = with_texts(pl.read_parquet(folder / "rows" / shard, glob=False), recipe.replace, grouped=grouped)
+        say()(f"{table.height:,} rows normalised")
+        with opened.scratch() as made:
+            table.write_parquet(made / _TEXTS, compression="zstd")
+            facts = TextsFacts(rows=table.height)
+            return {"texts": opened.put("texts", made, producer=producer, inputs=[raw], facts=facts)}
+
+    grouped = not recipe.exact_shares
+    parameters = {"shard": shard, "replace": recipe.replace, "grouped": grouped, "normalisation": NORMALISATION}
+    return run_once(opened, "preprocess.texts", TEXTS_VERSION, parameters, [raw], work, refresh=refresh)

@@ -15,6 +15,7 @@ from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge
+from tasks.preprocess.texts import raw_shards, with_texts
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
 
@@ -76,7 +77,9 @@ def judged(
 ) -> pl.DataFrame:
     """What `judge` says of rows."""
     data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
-    return judge(raw_table(rows), PreprocessRecipe(**recipe), DataRecipe.model_validate(data), contract)
+    wanted = PreprocessRecipe(**recipe)
+    table = with_texts(raw_table(rows), wanted.replace, grouped=True)
+    return judge(table, wanted, DataRecipe.model_validate(data), contract)
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         table.write_parquet(folder / "raw" / "rows" / "00000.parquet")
         files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
         facts, away = preprocess(
-            folder / "raw",
+            raw_shards(folder / "raw"),
             wanted,
             DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator, "unmapped": unmapped}),
             Contract(wanted.contract) if wanted.contract else None,

@@ -2,20 +2,20 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.preprocess.split import split_by_hash, split_exactly
+from tasks.preprocess.split import positions_of, split_by_position, split_exactly
 
 TEXTS = pl.Series("text", [f"Is {number} a good number?" for number in range(4000)])
 
 
 def parts(validation: float, test: float, texts: pl.Series = TEXTS) -> dict[str, set[str]]:
-    splits = split_by_hash(texts, validation, test)
+    splits = split_by_position(positions_of(texts), validation, test)
     return {name: set(texts.filter(splits == name)) for name in ("train", "validation", "test")}
 
 
 def test_the_split_of_a_text_never_changes() -> None:
     # These are facts about published data: if this test fails, a model will be tested on what an earlier one learned.
     texts = pl.Series("text", ["Why?", "How?", "Who?", "Where?", "When?", "Which?", "Whose?", "Is it?", "Été ?", "谁?"])
-    assert split_by_hash(texts, 0.3, 0.3).to_list() == [
+    assert split_by_position(positions_of(texts), 0.3, 0.3).to_list() == [
         *("train", "train", "validation", "test", "test"),
         *("train", "validation", "train", "validation", "test"),
     ]
@@ -31,7 +31,7 @@ def test_shares_are_met_on_average() -> None:
 def test_extreme_shares() -> None:
     assert parts(0.0, 0.0)["train"] == set(TEXTS)
     assert parts(0.5, 0.5)["train"] == set()
-    assert split_by_hash(pl.Series("text", [], dtype=pl.String), 0.1, 0.1).to_list() == []
+    assert split_by_position(positions_of(pl.Series("text", [], dtype=pl.String)), 0.1, 0.1).to_list() == []
 
 
 shares = st.floats(0.0, 0.5)
@@ -55,8 +55,8 @@ def test_a_larger_share_takes_texts_from_train_only(low: float, high: float, oth
 def test_growth_moves_no_text(old: set[str], new: set[str]) -> None:
     before = pl.Series("text", sorted(old), dtype=pl.String)
     after = pl.Series("text", sorted(old | new, reverse=True), dtype=pl.String)
-    was = dict(zip(before, split_by_hash(before, 0.2, 0.2), strict=True))
-    now = dict(zip(after, split_by_hash(after, 0.2, 0.2), strict=True))
+    was = dict(zip(before, split_by_position(positions_of(before), 0.2, 0.2), strict=True))
+    now = dict(zip(after, split_by_position(positions_of(after), 0.2, 0.2), strict=True))
     assert was.items() <= now.items()
 
 
@@ -69,7 +69,9 @@ def test_growth_moves_no_text(old: set[str], new: set[str]) -> None:
 @example(classes=["a"] * 4, validation=0.4, test=0.4)
 @example(classes=["a"] * 3, validation=0.3, test=0.5)
 def test_exact_shares_hold_for_each_class(classes: list[str], validation: float, test: float) -> None:
-    splits = split_exactly(TEXTS.head(len(classes)), pl.Series("class", classes, dtype=pl.String), validation, test)
+    splits = split_exactly(
+        positions_of(TEXTS.head(len(classes))), pl.Series("class", classes, dtype=pl.String), validation, test
+    )
     for name in set(classes):
         mine = [split for split, each in zip(splits, classes, strict=True) if each == name]
         for split, share in (("validation", validation), ("test", test)):
@@ -82,6 +84,8 @@ def test_exact_shares_hold_for_each_class(classes: list[str], validation: float,
 
 def test_exact_shares_depend_on_the_texts_and_not_on_their_order() -> None:
     some, kinds = TEXTS.head(50), pl.Series("class", ["a", "b"] * 25)
-    ahead = dict(zip(some, split_exactly(some, kinds, 0.2, 0.2), strict=True))
-    back = dict(zip(some.reverse(), split_exactly(some.reverse(), kinds.reverse(), 0.2, 0.2), strict=True))
+    ahead = dict(zip(some, split_exactly(positions_of(some), kinds, 0.2, 0.2), strict=True))
+    back = dict(
+        zip(some.reverse(), split_exactly(positions_of(some.reverse()), kinds.reverse(), 0.2, 0.2), strict=True)
+    )
     assert ahead == back

@@ -1,4 +1,4 @@
-"""Embeds the texts of a small data set in three shards, as a flow: `... STORE ROWS MODEL`. Prints the artifacts."""
+"""Embeds and preprocesses small data sets in shards, as a flow: `... RAW [ROWS MODEL]`. Prints the digests."""
 
 import json
 import sys
@@ -8,18 +8,30 @@ from prefect import flow
 
 from hubtune.storage import Store
 from hubtune.storage.artifact import Producer
-from schemas.handoff import RowsFacts
+from schemas.data_recipe import DataRecipe
+from schemas.handoff import RawFacts, RowsFacts
+from schemas.recipe import PreprocessRecipe
 from tasks.execution import outputs_of
+from tasks.preprocess.task import preprocess_rows
 from tasks.retrain import task
 from tasks.retrain.task import embed_texts, tokenise_texts
 from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
 
+PRODUCER = Producer(task="test", version=1, parameters={})
+
 task.SHARD_TEXTS = 150
 
 
-@flow(name="Embed in shards", result_serializer="json")
+@flow(name="Work in shards", result_serializer="json")
+def work_in_shards(raw: Path, inputs: list[Path]) -> list[str]:
+    embedded = embed_in_shards(*inputs) if inputs else []
+    rows = Store.open().put("raw", raw, producer=PRODUCER, facts=RawFacts(rows=900, files=1, given_splits=False))
+    made = outputs_of(preprocess_rows(rows, PreprocessRecipe(), DataRecipe(source="data.csv")))
+    return [*embedded, *(artifact.digest for artifact in made.values())]
+
+
 def embed_in_shards(rows: Path, model: Path) -> list[str]:
-    store, producer = Store.open(), Producer(task="test", version=1, parameters={})
+    store, producer = Store.open(), PRODUCER
     pretrained = store.put("model", model, producer=producer, facts=FACTS)
     facts = RowsFacts(train=240, validation=60, test=60, labels=LABELS)
     clean = store.put("rows", rows, producer=producer, facts=facts)
@@ -28,4 +40,5 @@ def embed_in_shards(rows: Path, model: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(embed_in_shards(*map(Path, sys.argv[1:]))))
+    raw, *inputs = map(Path, sys.argv[1:])
+    print(json.dumps(work_in_shards(raw, inputs)))

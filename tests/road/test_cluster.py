@@ -17,6 +17,7 @@ import pytest
 from hubtune.errors import ClusterUnavailable
 from tasks.cluster import run_each
 from tasks.retrain.task import embed_shard
+from tests.preprocess.conftest import raw_table
 from tests.retrain import small_inputs
 
 pytestmark = pytest.mark.slow
@@ -36,8 +37,18 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
         process.wait()
 
 
-def embed(inputs: list[Path], environment: dict[str, str]) -> list[str]:
-    """Digests of the embeddings of each shard."""
+def write_raw(folder: Path) -> Path:
+    """Rows in three shards, with copies and conflicts among texts of different ones."""
+    (folder / "rows").mkdir(parents=True)
+    rows = [(f"Is\u00a0{number % 700} even?", str(number % 2 if number < 890 else 0)) for number in range(900)]
+    table = raw_table(rows)
+    for shard in range(3):
+        table[shard * 300 : shard * 300 + 300].write_parquet(folder / "rows" / f"{shard:05d}.parquet")
+    return folder
+
+
+def digests_of(inputs: list[Path], environment: dict[str, str]) -> list[str]:
+    """Digests of clean rows, of the quarantine, and of the embeddings of each shard."""
     command = [sys.executable, "-m", "tests.road.sharded", *map(str, inputs)]
     ended = subprocess.run(
         command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
@@ -48,10 +59,11 @@ def embed(inputs: list[Path], environment: dict[str, str]) -> list[str]:
 
 
 def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: dict[str, str], tmp_path: Path) -> None:
-    inputs = [small_inputs.write_topics(tmp_path / "rows"), small_inputs.write_model(tmp_path / "model")]
+    topics, model = small_inputs.write_topics(tmp_path / "rows"), small_inputs.write_model(tmp_path / "model")
+    inputs = [write_raw(tmp_path / "raw"), topics, model]
     inherited = os.environ | prefect_server
-    expected = embed(inputs, inherited | {"HUBTUNE_STORE": str(tmp_path / "alone")})
-    assert len(expected) == 3
+    expected = digests_of(inputs, inherited | {"HUBTUNE_STORE": str(tmp_path / "alone")})
+    assert len(expected) == 5
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -63,12 +75,22 @@ def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: d
         logs = [tmp_path / "one.log", tmp_path / "two.log"]
         one, _ = (stack.enter_context(running([DASK, "worker", address, *ALONE], inherited, log)) for log in logs)
         settings = {"HUBTUNE_STORE": str(tmp_path / "shared"), "HUBTUNE_DASK": address}
-        digests = thread.submit(embed, inputs, inherited | settings)
+        digests = thread.submit(digests_of, inputs, inherited | settings)
         while b"the store holds no result" not in logs[0].read_bytes() and not digests.done():
             time.sleep(0.05)
         one.kill()
         assert digests.result() == expected
         assert b"Embedding" not in logs[0].read_bytes()
+    assert b"300 rows normalised" in logs[1].read_bytes()
+
+
+def test_rows_are_the_same_from_a_cluster_on_this_machine(prefect_server: dict[str, str], tmp_path: Path) -> None:
+    inputs, inherited = [write_raw(tmp_path / "raw")], os.environ | prefect_server
+    stores = [{"HUBTUNE_STORE": str(tmp_path / name)} for name in ("alone", "shared")]
+    expected = digests_of(inputs, inherited | stores[0])
+    assert digests_of(inputs, inherited | stores[1] | {"HUBTUNE_DASK": "local"}) == expected
+    assert len(list((tmp_path / "shared" / "artifacts" / "texts").iterdir())) == 3
+    assert not (tmp_path / "alone" / "artifacts" / "texts").exists()
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

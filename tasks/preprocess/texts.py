@@ -1,0 +1,77 @@
+"""What preprocess does with each text by itself: normalise it, and take its hashes. It is most of the work.
+
+Any part of the rows can be worked on, on any machine: what the rows are to each other is for `judge` to see.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+
+from hubtune.inference.normalise import normalise
+from hubtune.inference.pairs import BETWEEN
+from hubtune.inference.replacements import Replacement
+from schemas.rows import NORMALISED_ALREADY
+from tasks.preprocess.split import positions_of, text_key
+
+REPLACEMENT_CHARACTER = "\ufffd"
+
+# What the name of a column with normalised texts begins with; of pairs there are two.
+_CLEAN = "clean "
+# Whatever may be the beginning of something that is replaced.
+_PERHAPS_REPLACED = r"[&@]|://|(?i:www\.)"
+
+
+def raw_shards(raw: Path) -> list[Path]:
+    """The shards of a `raw` artifact, in the order of the rows."""
+    return sorted((raw / "rows").glob("*.parquet"))
+
+
+def text_columns(rows: pl.DataFrame) -> list[str]:
+    """The columns of raw rows that hold texts: one, or of pairs two."""
+    return [name for name in ("text", "text_pair") if name in rows.columns]
+
+
+def with_texts(rows: pl.DataFrame, replace: Collection[Replacement], *, grouped: bool) -> pl.DataFrame:
+    """Raw rows with what is told of their texts.
+
+    Args:
+        rows: columns of a `raw` artifact.
+        replace: what is replaced.
+        grouped: whether the rows of a group stay in one split.
+
+    Returns:
+        The same rows in the same order, with these columns more: `undecodable` (whether a text or the label holds bytes
+        that are no text), `clean` (the normalised text, of a pair both joined; null where it cannot be read),
+        `shortest` and `longest` (characters of the normalised text; of the shorter and the longer one of a pair), `key`
+        (hash of `clean`) and `position` (what the split is decided by: of the group, where the row has one, or else of
+        `clean`).
+    """
+    texts = text_columns(rows)
+    undecodable = pl.col(*texts, "label").str.contains(REPLACEMENT_CHARACTER, literal=True).fill_null(False)
+    table = rows.with_columns(undecodable=pl.any_horizontal(undecodable))
+    table = table.with_columns(_normalised(table, name, replace) for name in texts)
+    clean = [pl.col(_CLEAN + name) for name in texts]
+    characters = [text.str.len_chars() for text in clean]
+    table = table.with_columns(
+        clean=pl.concat_str(clean, separator=BETWEEN),
+        shortest=pl.min_horizontal(characters),
+        longest=pl.max_horizontal(characters),
+    ).drop(_CLEAN + name for name in texts)
+    together = table["clean"]
+    if grouped and "group" in rows.columns:
+        # An empty name is none, as with labels.
+        named = pl.col("group").str.strip_chars().replace({"": None})
+        together = table.select(pl.coalesce(named, "clean").alias("together"))["together"]
+    keys = [None if text is None else text_key(text) for text in table["clean"].to_list()]
+    return table.with_columns(pl.Series("key", keys, dtype=pl.Binary), positions_of(together.fill_null("")))
+
+
+def _normalised(table: pl.DataFrame, name: str, replace: Collection[Replacement]) -> pl.Series:
+    texts = table.select(pl.when(pl.col("undecodable").not_()).then(name).alias(_CLEAN + name)).to_series()
+    # Most texts are left as they are, and Polars finds them on all cores; the others go one by one.
+    others = texts.str.contains(NORMALISED_ALREADY).not_()
+    if replace:
+        others |= texts.str.contains(_PERHAPS_REPLACED)
+    rest = others.fill_null(False).arg_true()
+    return texts.scatter(rest, [normalise(text, replace) for text in texts.gather(rest).to_list()])
