@@ -108,7 +108,8 @@ class DataRecipe(Section):
         title="Group column",
         min_length=1,
         description="Name of a column such as author or thread: rows of one group are put into one split. Rows without "
-        "a value are split by their text. Where splits are given as files, they stay as they are.",
+        "a value are split by their text. Of pairs it may be one of the two texts. Where splits are given as files, "
+        "they stay as they are.",
     )
     labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
         None,
@@ -235,7 +236,9 @@ class DataRecipe(Section):
             raise ValueError("password_block has no meaning without a postgresql:// source")
         for name in ("text", "text_pair", "label"):
             column = getattr(self, name)
-            if column is not None and column in (self.id, self.weight, self.group, *self.slices):
+            # A text may stand in several pairs, and be what keeps them together.
+            group = None if self.text_pair is not None and name != "label" else self.group
+            if column is not None and column in (self.id, self.weight, group, *self.slices):
                 raise ValueError(f"the {name} column is named again as id, weight, group or slice: give another one")
         if self.text_pair is not None and self.text_pair in (self.text, self.label):
             raise ValueError("text_pair names the text or label column again: give another one")

@@ -37,6 +37,8 @@ class ModelFacts(_Facts):
     trainable: bool
     vocabulary: int | None = None
     max_positions: int | None = None
+    pairs: bool | None = None
+    """Whether encoder and preprocessor take two segments; None where nobody looked."""
 
 
 class RawFacts(_Facts):
@@ -51,6 +53,15 @@ class RawFacts(_Facts):
     rows: int
     files: int
     given_splits: bool
+
+
+class TextsFacts(_Facts):
+    """A shard of the raw rows with what is told of their texts by themselves, made on a cluster (kind `texts`).
+
+    File: `texts.parquet`, the columns of the `raw` shard and those that `tasks.preprocess.texts` adds.
+    """
+
+    rows: int
 
 
 class RowsFacts(_Facts):

@@ -125,8 +125,8 @@ class TrainRecipe(Section):
     max_length: Literal["auto"] | Annotated[int, Field(ge=8, le=512)] = Field(
         128,
         title="Longest input",
-        description="Tokens per text, with the special ones; the rest is cut. `auto`: long enough for 99 % of the "
-        "training texts.",
+        description="Tokens per text, or per pair of texts, with the special ones; the rest is cut. `auto`: long "
+        "enough for 99 % of the training texts.",
     )
     label_smoothing: float = Field(
         0.0, title="Label smoothing", ge=0, lt=1, description="Share of the target that is spread over all classes."

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hubtune.inference.pairs import BETWEEN, split_pair
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -67,11 +69,13 @@ def visible(text: str, most: int) -> str:
 
     Args:
         text: any text.
-        most: characters after which it is cut.
+        most: characters after which it is cut; of a pair, each text has half.
 
     Returns:
         The line: spaces for line breaks, escapes ("\u200b") for control and format characters.
     """
+    if len(text) > most and (pair := split_pair(text)):
+        return BETWEEN.join(visible(part, most // 2) for part in pair)
     line = " ".join(text[: most + 1].split())
     shown = "".join(
         character if unicodedata.category(character)[0] != "C" else f"\\u{ord(character):04x}"

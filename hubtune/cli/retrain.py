@@ -200,7 +200,11 @@ def _lines(labels: Sequence[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    from hubtune.inference.pairs import BETWEEN, split_pair
+
+    parts = split_pair(text) or (text,)
+    most = _SHOWN_CHARACTERS // len(parts)
+    return BETWEEN.join(part if len(part) <= most else f"{part[: most - 1]}…" for part in parts)
 
 
 def _print_next(report: "RunReport", recipe: "Recipe", path: Path | None, console: Console) -> None:

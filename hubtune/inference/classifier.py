@@ -222,10 +222,13 @@ class Classifier:
 def _require_text(position: int, text: object) -> str:
     if isinstance(text, str):
         return text
+    remedy = "pass strings; leave missing values out, or pass an empty string for them"
+    if isinstance(text, tuple | list):
+        remedy = "pass single strings: the model was not trained on pairs of texts"
     raise InvalidData(
         f"text {position} is no string but {type(text).__name__}: {_shortened(text)}",
         where="Classifier.predict",
-        remedy="pass strings; leave missing values out, or pass an empty string for them",
+        remedy=remedy,
     )
 
 

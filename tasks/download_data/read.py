@@ -67,7 +67,9 @@ def read(recipe: DataRecipe, folder: Path, say: Say, password: str | None = None
                     *recipe.wanted,
                 ).write_parquet(shards / f"{shard:05d}.parquet", compression="zstd")
                 rows += batch.height
-                undecodable += int(batch["text"].str.contains(REPLACEMENT_CHARACTER, literal=True).sum())
+                texts = pl.col([name for name in ("text", "text_pair") if name in batch.columns])
+                found = texts.str.contains(REPLACEMENT_CHARACTER, literal=True)
+                undecodable += int(batch.select(pl.any_horizontal(found).sum()).item())
                 shard += 1
                 progress.advance(batch.height)
             progress.finish()

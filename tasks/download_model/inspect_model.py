@@ -11,7 +11,7 @@ from hubtune.errors import UnsupportedModel
 from hubtune.progress import Say
 from schemas.handoff import ModelFacts
 from tasks.download_model.load_saved_model import describe, first_line, load_callable
-from tasks.download_model.wordpiece_preprocessor import tokenizer_of
+from tasks.download_model.wordpiece_preprocessor import packs_pairs, tokenizer_of
 from tasks.fresh_process import serve
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -98,7 +98,20 @@ def _bert_encoder(model: Any, outputs: Mapping[str, Any], request: dict[str, Any
         trainable=bool(getattr(model, "trainable_variables", ())),
         vocabulary=tokenizer.vocabulary_size,
         max_positions=_rows(model, "position_embedding"),
+        pairs=_reads_segments(model) and packs_pairs(Path(request["preprocessor"]), preprocessor_source, tokenizer),
     )
+
+
+def _reads_segments(model: Any) -> bool:
+    import tensorflow as tf
+
+    types = tf.tile([[0, 1]], [len(_TEXTS), _PROBED_LENGTH // 2])
+    try:
+        features = {name: types if name == "input_type_ids" else tf.ones_like(types) for name in ENCODER_INPUTS}
+        outputs = model(features, training=False)
+    except Exception:  # whatever a foreign model raises where it has no vector for a second segment
+        return False
+    return bool(tf.reduce_all(tf.math.is_finite(outputs["sequence_output"])))
 
 
 def _embed(model: Any) -> int | str:

@@ -27,6 +27,7 @@ _CANDIDATES = (
     WordPieceSettings(case="keep", longest_word_unit="characters"),
 )
 _LENGTH = 64
+_PAIR_LENGTH = 15  # an odd number of pieces fits: one text gets one more
 # Each tells some of the candidates apart, or a preprocessor that is none of them: case, accents, "ß", the final sigma,
 # dotted and dotless i, words of more than 100 letters or bytes, ideographs, Thai, symbols, typed special tokens.
 _PROBES = (
@@ -80,6 +81,37 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
         where=source,
         remedy=_SUPPORTED,
     )
+
+
+def packs_pairs(folder: Path, source: str, tokenizer: WordPieceTokenizer) -> bool:
+    """Whether a preprocessor makes of two texts what its tokenizer outside TensorFlow makes of them.
+
+    Args:
+        folder: the preprocessor's SavedModel.
+        source: the handle it came from, for messages.
+        tokenizer: what `tokenizer_of` found.
+
+    Returns:
+        False where it takes single texts only, or shortens pairs in another way.
+    """
+    import tensorflow as tf
+
+    preprocessor = load_callable(folder, source, _SUPPORTED)
+    firsts, seconds = (list(map(normalise, texts)) for texts in (_PROBES, reversed(_PROBES)))
+    try:
+        segments = [preprocessor.tokenize(tf.constant(texts)) for texts in (firsts, seconds)]
+        packed = preprocessor.bert_pack_inputs(segments, seq_length=tf.constant(_PAIR_LENGTH))
+        found = [packed[name].numpy().tolist() for name in ("input_word_ids", "input_mask", "input_type_ids")]
+    except Exception:  # whatever a foreign model raises when it is called
+        return False
+    ids, sizes = tokenizer.encode_pairs(firsts, seconds, _PAIR_LENGTH)
+    padding = [[0] * (_PAIR_LENGTH - len(each)) for each in ids]
+    expected = [
+        [[*each, *[tokenizer.pad_id] * len(rest)] for each, rest in zip(ids, padding, strict=True)],
+        [[*[1] * len(each), *rest] for each, rest in zip(ids, padding, strict=True)],
+        [[*[0] * size, *[1] * (len(each) - size), *rest] for each, size, rest in zip(ids, sizes, padding, strict=True)],
+    ]
+    return found == expected
 
 
 def _vocabulary(folder: Path, source: str) -> list[str]:

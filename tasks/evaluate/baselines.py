@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubtune.inference.pairs import split_pair
 from schemas.handoff import Split
 from tasks.evaluate.reading import Reading, Sigmoid, Softmax
 
@@ -171,7 +172,9 @@ def _bag_of_words(
 
 
 def _cut(texts: Sequence[str]) -> list[str]:
-    return [text[:CHARACTERS] for text in texts]
+    # Of a pair, half of each text. (Words of both are one bag.)
+    pairs = [split_pair(text) or (text,) for text in texts]
+    return [" ".join(part[: CHARACTERS // len(pair)] for part in pair) for pair in pairs]
 
 
 def _all_classes(

@@ -159,7 +159,8 @@ def _reliability(calibration: Calibration, words: _Calibrated) -> Figure:
 def _threshold(threshold: Threshold, answers: Mapping[Split, Answers], positive: int) -> Figure:
     name = {"f1": "F1", "balanced_accuracy": "balanced accuracy", "mcc": "Matthews' correlation"}[threshold.metric]
     grid = np.linspace(0, 1, 201)
-    with _axes("threshold", name) as (axes, svg):
+    # The axis of a correlation is as wide as its values: its numbers may have any length.
+    with _axes("threshold", name, None if threshold.metric == "mcc" else _PLACE) as (axes, svg):
         for split, part in answers.items():
             scores = np.exp(log_softmax(part.logits)[:, positive])
             axes.plot(grid, metric_at(grid, scores, part.truth == positive, threshold.metric), label=split)
@@ -183,8 +184,10 @@ def _legend(axes: "Axes", title: str, place: "LegendLocType") -> None:
 
 
 @contextmanager
-def _axes(x: str, y: str) -> Iterator[tuple["Axes", io.BytesIO]]:
+def _axes(
+    x: str, y: str, place: tuple[float, float, float, float] | None = _PLACE
+) -> Iterator[tuple["Axes", io.BytesIO]]:
     """Axes to draw on from 0 to 1; what was drawn is in the buffer afterwards."""
-    with drawing(*_INCHES, place=_PLACE) as (axes, svg):
+    with drawing(*_INCHES, place=place) as (axes, svg):
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         yield axes, svg

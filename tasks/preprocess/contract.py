@@ -82,7 +82,7 @@ class Contract:
                 f"The contract {self.name!r} could not be checked: {type(error).__name__}: "
                 f"{str(error)[:_SHOWN_CHARACTERS]}",
                 where=_WHERE,
-                remedy="Correct the contract; its rows have the columns text and label.",
+                remedy=f"Correct the contract; its rows have the columns {_columns(rows)}.",
             ) from error
         return pl.DataFrame(schema={"index": rows.schema["index"], "broken": pl.String})
 
@@ -93,16 +93,16 @@ class Contract:
         for each in reversed(error.schema_errors):
             answers = each.check_output
             if not isinstance(answers, pl.DataFrame) or answers.height != rows.height:
-                raise self._broken_as_a_whole(each)
+                raise self._broken_as_a_whole(each, rows)
             wrong = answers.to_series().not_().fill_null(False).arg_true()
             broken = broken.scatter(wrong, _check(each))
         return pl.DataFrame([rows["index"], broken]).drop_nulls()
 
-    def _broken_as_a_whole(self, error: pandera.errors.SchemaError) -> InvalidData:
+    def _broken_as_a_whole(self, error: pandera.errors.SchemaError, rows: pl.DataFrame) -> InvalidData:
         return InvalidData(
             f"The rows as a whole break the contract {self.name!r} ({_check(error)}): {str(error)[:_SHOWN_CHARACTERS]}",
             where=_WHERE,
-            remedy="Repair the data, or correct the contract: its rows have the columns text and label, and a check "
+            remedy=f"Repair the data, or correct the contract: its rows have the columns {_columns(rows)}, and a check "
             "that is to send rows to quarantine answers for each row.",
         )
 
@@ -158,6 +158,11 @@ def _instead(module: ModuleType, attribute: str, found: object) -> str:
     names = [each for each in vars(module) if not each.startswith("_")]
     near = difflib.get_close_matches(attribute, names, n=1)
     return f"{module.__name__} has no {attribute!r}{f'; did you mean {near[0]!r}?' if near else '.'}"
+
+
+def _columns(rows: pl.DataFrame) -> str:
+    *names, last = rows.drop("index").columns
+    return f"{', '.join(names)} and {last}"
 
 
 def _check(error: pandera.errors.SchemaError) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from hubtune.inference.pairs import split_pair
 from hubtune.progress import Progress, Say
 from schemas.rows import Reason
 from tasks.preprocess.judge import rank
@@ -72,7 +73,8 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: floa
     Rajaraman and Ullman 2014, Mining of Massive Datasets, section 3.4.
 
     Args:
-        texts: distinct texts. The first of similar ones is kept.
+        texts: distinct texts, or pairs of them. The first of similar ones is kept; pairs are as similar as the less
+            similar one of their texts.
         groups: the group of each.
         threshold: similarity from which on a text is nearly the same, from 0.5 to 0.99.
         say: takes progress lines.
@@ -87,13 +89,17 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[int], threshold: floa
     indices: dict[int, Any] = defaultdict(lambda: MinHashLSH(num_perm=_PERMUTATIONS, params=bands))
     runs_of = lru_cache(_RUNS_KEPT)(_runs)
     found: dict[int, Copy] = {}
+
+    def similarity(one: str, other: str) -> float:
+        # Both texts of a pair must be alike: a long one that many pairs share says nothing of the other one.
+        parts = zip(split_pair(one) or (one,), split_pair(other) or (other,), strict=True)
+        return min(_similarity(runs_of(ours), runs_of(theirs)) for ours, theirs in parts)
+
     progress = Progress(say, "Comparing texts", len(texts), "texts")
     runs: Iterator[list[bytes]] = (list(runs_of(text)) for text in texts)
     for position, hashed in enumerate(MinHash.generator(runs, num_perm=_PERMUTATIONS)):
         index = indices[groups[position]]
-        copies = (
-            Copy(other, _similarity(runs_of(texts[position]), runs_of(texts[other]))) for other in index.query(hashed)
-        )
+        copies = (Copy(other, similarity(texts[position], texts[other])) for other in index.query(hashed))
         best = max(copies, key=lambda copy: (copy.similarity, -copy.of), default=None)
         if best is not None and best.similarity >= threshold:
             found[position] = best

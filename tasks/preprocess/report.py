@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE, normalise
+from hubtune.inference.pairs import BETWEEN, join_pair
 from hubtune.inference.replacements import Replacement
 from schemas.handoff import SPLITS, Split
 from schemas.recipe import PreprocessRecipe
@@ -180,7 +181,7 @@ def _duplicates(judged: pl.DataFrame, reason: Reason) -> dict[str, Any]:
 
 def _normalised(kept: pl.DataFrame, replace: Sequence[Replacement]) -> dict[str, Any]:
     changed = kept.filter((pl.col("text") != pl.col("clean")) | (pl.col("label") != pl.col("label").str.strip_chars()))
-    texts = [normalise(text) for text in changed["text"].to_list()] if replace else []
+    texts = _normalised_by(changed, []) if replace else []
     plain = pl.lit(pl.Series(texts, dtype=pl.String)) if replace else pl.col("clean")
     text, spaces, others = pl.col("text"), _any_of(WHITE_SPACE), _any_of(WHITE_SPACE + INVISIBLE)
     breaks = _any_of(_LINE_BREAKS)
@@ -192,9 +193,8 @@ def _normalised(kept: pl.DataFrame, replace: Sequence[Replacement]) -> dict[str,
         "invisible characters": text.str.contains(_any_of(INVISIBLE)),
         "compatibility characters": text.str.replace_all(others, "") != plain.str.replace_all(" ", "", literal=True),
         **{
-            _REPLACEMENTS[what]: pl.lit(
-                pl.Series([normalise(text, [what]) != text for text in texts], dtype=pl.Boolean)
-            )
+            _REPLACEMENTS[what]: pl.lit(pl.Series(_normalised_by(changed, [what]), dtype=pl.String))
+            != pl.lit(pl.Series(texts, dtype=pl.String))
             for what in replace
         },
         "spaces around the label": pl.col("label") != pl.col("label").str.strip_chars(),
@@ -211,6 +211,13 @@ def _normalised(kept: pl.DataFrame, replace: Sequence[Replacement]) -> dict[str,
     )
     counts = dict(changed["changes"].explode().value_counts().iter_rows())
     return rows | {"changes": {kind: counts[kind] for kind in kinds if kind in counts}}
+
+
+def _normalised_by(rows: pl.DataFrame, replace: Sequence[Replacement]) -> list[str]:
+    if "text_pair" not in rows.columns:
+        return [normalise(text, replace) for text in rows["text"].to_list()]
+    pairs = rows.select("first", "text_pair").iter_rows()
+    return [join_pair(*(normalise(text, replace) for text in pair)) for pair in pairs]
 
 
 def _classes(kept: pl.DataFrame, classes: Sequence[str], sizes: Mapping[Split, int]) -> list[dict[str, Any]]:
@@ -232,7 +239,7 @@ def _classes(kept: pl.DataFrame, classes: Sequence[str], sizes: Mapping[Split, i
 
 
 def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
-    lengths = {"characters": kept["clean"].str.len_chars(), "words": _words(kept)}
+    lengths = {"characters": _as_one(kept).str.len_chars(), "words": _words(kept)}
     return {
         unit: {name: int(values.quantile(q, "nearest") or 0) for name, q in _QUANTILES.items()}
         | {"mean": round(int(values.sum()) / kept.height, 1)}
@@ -242,7 +249,12 @@ def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
 
 def _words(kept: pl.DataFrame) -> pl.Series:
     # A normalised text has single spaces, and none at its ends.
-    return kept["clean"].str.count_matches(" ", literal=True) + 1
+    return _as_one(kept).str.count_matches(" ", literal=True) + 1
+
+
+def _as_one(kept: pl.DataFrame) -> pl.Series:
+    """Texts whose words and characters can be counted: nothing but a space stands between those of a pair."""
+    return kept["clean"].str.replace(BETWEEN, " ", literal=True) if "text_pair" in kept.columns else kept["clean"]
 
 
 def _words_per_text(kept: pl.DataFrame) -> list[dict[str, Any]]:

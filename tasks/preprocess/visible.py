@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from hubtune.inference.pairs import BETWEEN, split_pair
+
 SHOWN_CHARACTERS = 80
 
 _LINE_BREAK = re.compile("\r\n?|\n")
@@ -17,11 +19,13 @@ def visible(text: str | None, most: int = SHOWN_CHARACTERS) -> str:
 
     Args:
         text: any text, or None.
-        most: characters after which the text is cut; how long it is, is then said.
+        most: characters after which the text is cut; how long it is, is then said. Of a pair, each text has half.
 
     Returns:
         The line; "(none)" for None and "(empty)" for an empty text.
     """
+    if text is not None and len(text) > most and (pair := split_pair(text)):
+        return BETWEEN.join(visible(part, most // 2) for part in pair)
     if text is None:
         return "(none)"
     if not text:

@@ -1,5 +1,6 @@
 """The ONNX model: token ids in, probabilities out, in one file that ONNX Runtime answers from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
         return classifier.classify(vectors)
 
     try:
-        converted = _convert(answer.get_concrete_function())
+        converted = _convert(answer.get_concrete_function(), names)
         inputs = [
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"]) for name in names
         ]
@@ -66,7 +67,7 @@ def export_onnx(classifier: ClassifierGraph, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _convert(function: Any) -> "onnx.ModelProto":
+def _convert(function: Any, names: Sequence[str]) -> "onnx.ModelProto":
     # tf2onnx.convert.from_function does the same in one call, but it only logs what it cannot convert and returns an
     # invalid model, repairs the graph after optimizers that failed, and carries all weights through some forty copies
     # of the graph: 23 s for a model of 90 MB. Here the weights are inputs until the graph is done.
@@ -83,7 +84,7 @@ def _convert(function: Any) -> "onnx.ModelProto":
     graph_def, _ = convert_to_constants._replace_variables_by_constants(variables)
     outputs = [tensor.name for tensor in function.outputs]
     weights = _take_out_weights(graph_def)
-    inputs = [*(f"{name}:0" for name in _INPUTS), *weights]
+    inputs = [*(f"{name}:0" for name in names), *weights]
     with tf.Graph().as_default():
         graph_def = tf_loader.tf_optimize(inputs, outputs, graph_def)
     with tf.Graph().as_default() as graph:

@@ -73,8 +73,9 @@ def write_description(
         "max_length": recipe.max_length if pooling else None,
         "variables": variables,
         "precision": precision,
-        "pairs": pairs,
     }
+    if pairs:
+        description["pairs"] = True
     _write_json(folder / "classifier.json", description)
 
 

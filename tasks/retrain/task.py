@@ -45,8 +45,9 @@ def tokenise_texts(
         from tasks.retrain.tokenise import tokenise
 
         with store.scratch() as folder:
-            positions = ModelFacts.model_validate(model.facts).max_positions
-            facts = tokenise(store.checkout(model), store.checkout(rows), max_length, positions, folder, say())
+            known = ModelFacts.model_validate(model.facts)
+            found = (store.checkout(model), store.checkout(rows), max_length, known.max_positions, folder, say())
+            facts = tokenise(*found, takes_pairs=known.pairs)
             return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
 
     parameters = {"max_length": max_length, "normalisation": NORMALISATION}

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from hubtune.errors import InvalidRecipe
+from hubtune.errors import InvalidRecipe, UnsupportedModel
 from hubtune.inference.pairs import split_pair
 from hubtune.inference.tokenizer import WordPieceTokenizer
 from hubtune.progress import Progress, Say
@@ -18,7 +18,14 @@ _SHARE, _SHORTEST, _LONGEST = 0.99, 8, 512
 
 
 def tokenise(
-    model: Path, rows: Path, max_length: int | Literal["auto"], positions: int | None, folder: Path, say: Say
+    model: Path,
+    rows: Path,
+    max_length: int | Literal["auto"],
+    positions: int | None,
+    folder: Path,
+    say: Say,
+    *,
+    takes_pairs: bool | None = None,
 ) -> TokensFacts:
     """Turn every text of a `rows` artifact into the ids of its word pieces.
 
@@ -30,12 +37,14 @@ def tokenise(
         positions: the most tokens that the model can take, where that is known.
         folder: where the content of the `tokens` artifact is written.
         say: takes progress lines.
+        takes_pairs: whether the model takes pairs of texts; None: not known.
 
     Returns:
         How many texts and tokens there are, the most tokens in one text, and the length at which texts are cut.
 
     Raises:
         InvalidRecipe: the model cannot take that many tokens.
+        UnsupportedModel: the rows are pairs, and the model takes single texts.
     """
     import polars as pl
 
@@ -47,6 +56,12 @@ def tokenise(
         )
     tokenizer = WordPieceTokenizer.load(model / "tokenizer")
     tables = {split: pl.read_parquet(rows / f"{split}.parquet") for split in SPLITS}
+    if takes_pairs is False and any(split_pair(text) for text in tables["train"]["text"].head(1)):
+        raise UnsupportedModel(
+            "the rows are pairs of texts, and this encoder or its preprocessor takes single ones",
+            where="data.text_pair",
+            remedy="use another model.source, or leave data.text_pair out",
+        )
     if max_length == "auto":
         max_length = _length_that_suits(tokenizer, tables["train"]["text"].to_list(), positions or _LONGEST)
         say(f"Texts are cut at {max_length} tokens, which {_SHARE:.0%} of the training texts do not exceed")
@@ -78,6 +93,7 @@ def _encode(tokenizer: WordPieceTokenizer, texts: list[str], max_length: int) ->
     pairs = [pair for text in texts if (pair := split_pair(text)) is not None]
     if not pairs:
         return tokenizer.encode(texts, max_length), []
+    assert len(pairs) == len(texts), "all rows are pairs, or none is"
     firsts, seconds = zip(*pairs, strict=True)
     return tokenizer.encode_pairs(firsts, seconds, max_length)
 

@@ -16,7 +16,7 @@ from tasks.download_data.read import check_source, read
 
 NAMES = ["number", "text", "label", "by", "row", "counts"]
 ROWS: list[list[Any]] = [[7, "How tall is it?", 0, "ann", "a", 0.5], [8, "Who cares?", 1, None, None, 2.0]]
-FURTHER = {"id": "number", "weight": "counts", "group": "by", "slices": ["row", "by"]}
+FURTHER = {"text_pair": "by", "id": "number", "weight": "counts", "group": "by", "slices": ["row", "number"]}
 
 
 def write(folder: Path, kind: str) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def write(folder: Path, kind: str) -> dict[str, Any]:
 def test_they_come_as_strings_under_names_of_their_own(tmp_path: Path, kind: str) -> None:
     read(DataRecipe.model_validate(write(tmp_path, kind) | FURTHER), tmp_path / "raw", print)
     table = pl.read_parquet(tmp_path / "raw" / "rows" / "*.parquet").drop("row", "source", "split")
-    assert table.columns == ["text", "label", "id", "weight", "group", "slice.row", "slice.by"]
+    assert table.columns == ["text", "label", "text_pair", "id", "weight", "group", "slice.row", "slice.number"]
     # A CSV file has "2.0", where other kinds have the number.
     weights = table["weight"].cast(pl.Float64).to_list()
     assert sorted(table.drop("weight").rows()) == [
-        ("How tall is it?", "0", "7", "ann", "a", "ann"),
-        ("Who cares?", "1", "8", None, None, None),
+        ("How tall is it?", "0", "ann", "7", "ann", "a", "7"),
+        ("Who cares?", "1", None, "8", None, None, "8"),
     ]
     assert sorted(weights) == [0.5, 2]
 
@@ -76,6 +76,11 @@ def test_a_column_that_is_not_there(tmp_path: Path, field: str, value: Any, reme
     ("fields", "message"),
     [
         ({"id": "text"}, "the text column is named again"),
+        ({"group": "text"}, "the text column is named again"),
+        ({"text_pair": "text"}, "text_pair names the text or label column again"),
+        ({"text_pair": "label"}, "text_pair names the text or label column again"),
+        ({"text_pair": "other", "slices": ["other"]}, "the text_pair column is named again"),
+        ({"text_pair": "other", "group": "label"}, "the label column is named again"),
         ({"weight": "label"}, "the label column is named again"),
         ({"slices": ["region", "label"]}, "the label column is named again"),
         ({"slices": ["region", "region"]}, "names a column twice"),
@@ -86,6 +91,14 @@ def test_a_column_that_is_not_there(tmp_path: Path, field: str, value: Any, reme
 def test_impossible_combinations(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataRecipe.model_validate({"source": "a.csv"} | fields)
+
+
+def test_bytes_in_another_encoding_are_seen_in_the_second_text_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"text,other,label\n" + "Why?,weil es schön ist,0\n".encode("windows-1252") * 9)
+    recipe = DataRecipe.model_validate({"source": str(path), "text_pair": "other"})
+    with pytest.raises(InvalidData, match="9 of 9 rows hold bytes"):
+        read(recipe, tmp_path / "raw", print)
 
 
 def test_groups_and_exact_shares_exclude_each_other() -> None:

@@ -40,9 +40,11 @@ def save_without_call(folder: Path) -> Path:
 
 
 def save_preprocessor(
-    folder: Path, asset: Path, tokenize: Callable[[Any], Any], *, table: Any = None, packs: bool = True
+    folder: Path, asset: Path, tokenize: Callable[[Any], Any], *, table: Any = None, packs: int = 2
 ) -> Path:
-    """A preprocessor as TF Hub's are: `tokenize` gives ragged ids, the asset is saved beside it."""
+    """A preprocessor as TF Hub's are: `tokenize` gives ragged ids, the asset is saved beside it; it packs one text, or
+    up to two, or has nothing to pack with.
+    """
     import tensorflow as tf
     import tensorflow_text as tf_text
 
@@ -55,16 +57,17 @@ def save_preprocessor(
 
     @tf.function(autograph=False)
     def pack(inputs: list[Any], seq_length: Any = 128) -> dict[str, Any]:
-        trimmed = tf_text.RoundRobinTrimmer(seq_length - 2).trim([inputs[0].merge_dims(1, -1)])
+        room = seq_length - len(inputs) - 1
+        trimmed = tf_text.RoundRobinTrimmer(room).trim([segment.merge_dims(1, -1) for segment in inputs])
         ids, types = tf_text.combine_segments(trimmed, 101, 102)
         word_ids, mask = tf_text.pad_model_inputs(ids, seq_length)
         type_ids, _ = tf_text.pad_model_inputs(types, seq_length)
         packed = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": type_ids}
         return {name: tf.cast(value, tf.int32) for name, value in packed.items()}
 
-    pack.get_concrete_function(
-        [tf.RaggedTensorSpec([None, None, None], tf.int32, ragged_rank=2)], tf.TensorSpec([], tf.int32)
-    )
+    for texts in range(1, packs + 1):
+        segment = tf.RaggedTensorSpec([None, None, None], tf.int32, ragged_rank=2)
+        pack.get_concrete_function([segment] * texts, tf.TensorSpec([], tf.int32))
     if packs:
         module.bert_pack_inputs = tf.train.Checkpoint()
         module.bert_pack_inputs.__call__ = pack
@@ -73,7 +76,7 @@ def save_preprocessor(
     return folder
 
 
-def save_bert_preprocessor(folder: Path, vocabulary: Path, *, packs: bool = True, **options: Any) -> Path:
+def save_bert_preprocessor(folder: Path, vocabulary: Path, *, packs: int = 2, **options: Any) -> Path:
     """A preprocessor made with TensorFlow Text's BertTokenizer, which is what TF Hub's own are made with."""
     import tensorflow as tf
     import tensorflow_text as tf_text

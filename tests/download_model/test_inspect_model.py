@@ -184,6 +184,7 @@ def test_an_encoder_is_taken_with_its_preprocessor(tiny_hub: Path, tmp_path: Pat
         "trainable": True,
         "vocabulary": len(TINY_VOCABULARY),
         "max_positions": 64,
+        "pairs": True,
     }
     assert WordPieceTokenizer.load(tmp_path / "tokenizer").vocabulary_size == len(TINY_VOCABULARY)
 
@@ -209,13 +210,15 @@ def test_a_preprocessor_of_another_encoder_is_refused(tiny_hub: Path, starter_mo
     assert f"its vocabulary has 30522 pieces, the encoder embeds {len(TINY_VOCABULARY)}" in error.what
 
 
-@pytest.mark.parametrize(("lower_case", "case"), [(True, "fold"), (False, "keep")])
+# Of pairs, the one that packs them shortens the longer text in TensorFlow Text's own way.
+@pytest.mark.parametrize(("lower_case", "case", "packs"), [(True, "fold", 2), (False, "keep", 1)])
 def test_the_preprocessors_of_tf_hub_are_recognised(
-    lower_case: bool, case: str, starter_model: Fetched, tmp_path: Path
+    lower_case: bool, case: str, packs: int, starter_model: Fetched, tmp_path: Path
 ) -> None:
     vocabulary = package_folder() / "vocab.txt"
-    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=lower_case)
-    look(starter_model.folder / "encoder", preprocessor, tmp_path / "tokenizer")
+    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=lower_case, packs=packs)
+    facts = look(starter_model.folder / "encoder", preprocessor, tmp_path / "tokenizer")
+    assert facts["pairs"] is (packs == 2)
     settings = (tmp_path / "tokenizer" / "wordpiece.json").read_text(encoding="utf-8")
     assert f'"case": "{case}"' in settings
     assert '"longest_word_unit": "bytes"' in settings
@@ -246,5 +249,5 @@ def test_a_preprocessor_without_a_wordpiece_vocabulary_is_refused(tiny_hub: Path
 
 def test_a_preprocessor_that_does_not_pack_is_refused(tiny_hub: Path, tmp_path: Path) -> None:
     vocabulary = package_folder() / "vocab.txt"
-    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=True, packs=False)
+    preprocessor = save_bert_preprocessor(tmp_path / "preprocessor", vocabulary, lower_case=True, packs=0)
     assert "the preprocessor has no bert_pack_inputs" in refusal(tiny_hub / "encoder", preprocessor).what

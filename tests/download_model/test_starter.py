@@ -35,6 +35,7 @@ def test_what_is_found_out_about_it(starter_model: Fetched) -> None:
         trainable=True,
         vocabulary=30_522,
         max_positions=512,
+        pairs=True,
     )
     assert starter_model.lines[-1] == "Found: bert_encoder, 384 wide, 6 layers, 22,713,216 parameters"
 

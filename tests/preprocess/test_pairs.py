@@ -1,5 +1,7 @@
 """Rows of which each has two texts."""
 
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 
@@ -10,9 +12,9 @@ from tests.preprocess.conftest import Run, raw_table
 NUMBERS = range(200)
 
 
-def table(more: list[tuple[str | None, str | None, str]] | None = None) -> pl.DataFrame:
+def table(more: Sequence[tuple[str | None, str | None, str]] = ()) -> pl.DataFrame:
     rows = [(f"Is {number} even?", f"{number}\u00a0is  even.", str(number % 2)) for number in NUMBERS]
-    firsts, seconds, labels = zip(*rows, *(more or []), strict=True)
+    firsts, seconds, labels = zip(*rows, *more, strict=True)
     return raw_table(list(zip(firsts, labels, strict=True))).with_columns(
         pl.Series("text_pair", seconds, dtype=pl.String)
     )
@@ -59,6 +61,44 @@ def test_where_too_many_are_bad_both_texts_are_shown(run: Run) -> None:
     rows = table([("Is 2 even?", "2 is even.", "9")])
     with pytest.raises(QuarantineLimitExceeded, match=r"label 9, text Is 2 even\? ｜ 2 is even\."):
         run(rows, {"0": "yes", "1": "no"}, max_quarantine=0)
+
+
+def test_pairs_are_near_duplicates_where_both_texts_are(run: Run) -> None:
+    passage = " ".join(
+        f"In the year {number} the duke moved his court to another town." for number in range(1600, 1610)
+    )
+    more = [
+        (passage, "What language did the people adopt?", "0"),
+        (passage, "Who formed the duchy by treaty?", "0"),
+        ("Who formed the duchy by treaty?", passage, "0"),
+        (passage + "!", "Who formed the duchy by a treaty?", "0"),
+    ]
+    outcome = run(table(more), near_duplicates=0.7, max_characters=5000)
+    assert outcome.away.near_duplicates == 1
+    assert outcome.report["near_duplicates"]["listed"][0]["text"].endswith("Who formed the duchy by a treaty?")
+    # Each text is shown, however long the other one is.
+    assert f"… ({len(passage)} characters) ｜ Who formed the duchy by treaty?" in outcome.page
+
+
+def test_what_is_replaced_is_counted_in_both_texts(run: Run) -> None:
+    more = [("See https://a.org", "It is.", "0"), ("It is a ｜ b.", "See http://b.org", "1")]
+    outcome = run(table(more), replace=["urls", "users"])
+    kinds = {"white space": 200, "web addresses": 2, "compatibility characters": 1}
+    assert outcome.report["normalised"]["changes"] == kinds
+
+
+def test_lengths_are_those_of_the_texts(run: Run) -> None:
+    outcome = run(table())
+    assert outcome.report["lengths"]["words"]["max"] == 6
+    assert outcome.report["lengths"]["characters"]["max"] == len("Is 199 even? 199 is even.")
+
+
+def test_pairs_with_a_text_in_common_can_be_kept_together(run: Run) -> None:
+    rows = raw_table([(f"Is {number % 50} even?", str(number % 2)) for number in range(400)])
+    rows = rows.with_columns(text_pair=pl.format("Answer {}.", "row"), group="text")
+    kept = run(rows, validation_fraction=0.2, test_fraction=0.2).kept
+    asked = kept.select(pl.col("text").str.split(" ｜ ").list.first(), "split").unique()
+    assert asked.height == 50
 
 
 def test_a_contract_sees_both_texts(

@@ -95,6 +95,8 @@ def test_what_takes_single_texts_refuses_pairs(model: Path, paired: tuple[Path, 
     with pytest.raises(UnsupportedModel, match="takes single ones") as refused:
         read_examples(paired[0], "train")
     assert "data.text_pair" in refused.value.remedy
+    with pytest.raises(UnsupportedModel, match="takes single ones"):
+        tokenise(model, paired[0], MAX_LENGTH, POSITIONS, tmp_path, print, takes_pairs=False)
     start_tensorflow()
     architecture = json.loads((model / "architecture.json").read_bytes())
     architecture["config"]["type_vocab_size"] = 1
