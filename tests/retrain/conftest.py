@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.retrain import training_step
-from tasks.retrain.tensorflow_setup import LANES
+from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.tokenise import tokenise
 from tests.retrain import small_inputs
 from tests.retrain.every_mode import SETTINGS
@@ -31,12 +31,17 @@ def _tensorflow_left_as_it_was() -> Iterator[None]:
 def _one_lane() -> Iterator[None]:
     """What trains within a test's own process has one lane, which is traced in two thirds of the time, and one thread.
 
-    Processes of their own have as many lanes as in a run, and so have tests that ask for `two_lanes`.
+    Nor are its graphs optimised, which takes a tenth of the time of these small trainings. Processes of their own have
+    optimised graphs and as many lanes as in a run, and so many have tests that ask for `two_lanes`.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training_step, "LANES", 1)
         patched.setenv("TF_NUM_INTRAOP_THREADS", "1")  # two processes test side by side
+        options = start_tensorflow().config.optimizer
+        before = options.get_experimental_options()
+        options.set_experimental_options({"disable_meta_optimizer": True})
         yield
+        options.set_experimental_options({"disable_meta_optimizer": before.get("disable_meta_optimizer", False)})
 
 
 @pytest.fixture

@@ -83,13 +83,10 @@ def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: d
         assert b"Embedding" not in logs[0].read_bytes()
     assert b"300 rows normalised" in logs[1].read_bytes()
 
-
-def test_rows_are_the_same_from_a_cluster_on_this_machine(prefect_server: dict[str, str], tmp_path: Path) -> None:
-    inputs, inherited = [write_raw(tmp_path / "raw")], os.environ | prefect_server
-    stores = [{"HUBTUNE_STORE": str(tmp_path / name)} for name in ("alone", "shared")]
-    expected = digests_of(inputs, inherited | stores[0])
-    assert digests_of(inputs, inherited | stores[1] | {"HUBTUNE_DASK": "local"}) == expected
-    assert len(list((tmp_path / "shared" / "artifacts" / "texts").iterdir())) == 3
+    # Rows alone, on a cluster that is made for them.
+    here = tmp_path / "here"
+    assert digests_of(inputs[:1], inherited | {"HUBTUNE_STORE": str(here), "HUBTUNE_DASK": "local"}) == expected[-2:]
+    assert len(list((here / "artifacts" / "texts").iterdir())) == 3
     assert not (tmp_path / "alone" / "artifacts" / "texts").exists()
 
 
