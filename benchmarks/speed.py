@@ -167,11 +167,16 @@ class Bench:
         ]
 
     def layer_extraction(self) -> list[Row]:
-        """The lower 3 of 6 layers alone, beside full fine-tuning."""
-        part, full = self._beside_full({"hubtune layer_extraction": {"mode": "layer_extraction", "layers": [3]}})
+        """The lower 3 of 6 layers alone, all of them trained or all but the embeddings, beside full fine-tuning."""
+        recipe = {"mode": "layer_extraction", "layers": [3]}
+        frozen = {"freeze_layers": "embeddings", "keep_hidden_states": False}
+        part, above, full = self._beside_full(
+            {"hubtune layer_extraction": recipe, "hubtune layer_extraction, embeddings frozen": recipe | frozen}
+        )
         figures = _figures("forward_examples_per_second", part, full)
         return [
             _rates("layer_extraction, full fine-tuning (examples/s)", part, full, "1.9"),
+            _rates("layer_extraction with frozen embeddings, full fine-tuning (examples/s)", above, full, "1.9"),
             compare("layer_extraction, forward pass (examples/s)", *figures, "1.9"),
         ]
 
