@@ -42,7 +42,7 @@ class DriftLimits(Section):
     @model_validator(mode="after")
     def _warns_before_it_fails(self) -> Self:
         if self.warn is not None and self.fail is not None and self.fail < self.warn:
-            raise ValueError("fail must not be smaller than warn")
+            raise ValueError(f"fail must not be smaller than warn: {self.fail:g} and {self.warn:g}")
         return self
 
 

@@ -56,9 +56,9 @@ class RawFacts(_Facts):
 
 
 class TextsFacts(_Facts):
-    """A shard of the raw rows with what is told of their texts by themselves, made on a cluster (kind `texts`).
+    """What is told of the texts of a shard of raw rows by themselves, on a cluster (kind `texts`).
 
-    File: `texts.parquet`, the columns of the `raw` shard and those that `tasks.preprocess.texts` adds.
+    File: `texts.parquet`, a row for each of the shard, with the columns that `tasks.preprocess.texts` gives.
     """
 
     rows: int

@@ -18,7 +18,9 @@ def has_cluster() -> bool:
     return bool(os.environ.get("HUBTUNE_DASK"))
 
 
-def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[Outputs]:
+def run_each(
+    task: Task[..., Any], calls: Sequence[Mapping[str, Any]], *, takes_all_cores: bool = False
+) -> list[Outputs]:
     """Run a task once for each shard.
 
     On the cluster whose scheduler HUBTUNE_DASK names (tcp://host:8786), each is a task run of its own, on a worker that
@@ -29,6 +31,7 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
         task: a task that gives artifacts by name. It finds the store by its arguments: a worker on another machine has
             an environment of its own.
         calls: the arguments of each call.
+        takes_all_cores: whether one call keeps a machine busy: on this one alone, several at once would be no gain.
 
     Returns:
         What each call gave.
@@ -41,7 +44,7 @@ def run_each(task: Task[..., Any], calls: Sequence[Mapping[str, Any]]) -> list[O
     address = os.environ.get("HUBTUNE_DASK")
     if not calls:
         return []
-    if not address:
+    if not address or (address == "local" and takes_all_cores):
         if len(calls) == 1:
             return [outputs_of(task.fn(**calls[0]))]
         return [task(**call) for call in calls]

@@ -74,8 +74,11 @@ def visible(text: str, most: int) -> str:
     Returns:
         The line: spaces for line breaks, escapes ("\u200b") for control and format characters.
     """
-    if len(text) > most and (pair := split_pair(text)):
-        return BETWEEN.join(visible(part, most // 2) for part in pair)
+    pair = split_pair(text) if len(text) > most else None
+    return BETWEEN.join(_line(part, most // 2) for part in pair) if pair else _line(text, most)
+
+
+def _line(text: str, most: int) -> str:
     line = " ".join(text[: most + 1].split())
     shown = "".join(
         character if unicodedata.category(character)[0] != "C" else f"\\u{ord(character):04x}"

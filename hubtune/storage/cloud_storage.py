@@ -97,7 +97,7 @@ class CloudStorage:
         async def set_session(self: Any) -> Any:
             # A connector can only be made where the requests are: in gcsfs's own loop. One with a certificate of the
             # client is gcsfs's to make.
-            if self._session is None and not self._use_client_cert:
+            if self._session is None and not getattr(self, "_use_client_cert", False):
                 self.session_kwargs.setdefault("connector", aiohttp.TCPConnector(socket_factory=new_socket))
             return await GCSFileSystem._set_session(self)
 

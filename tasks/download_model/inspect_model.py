@@ -105,6 +105,9 @@ def _bert_encoder(model: Any, outputs: Mapping[str, Any], request: dict[str, Any
 def _reads_segments(model: Any) -> bool:
     import tensorflow as tf
 
+    known = _rows(model, "type_embedding")
+    if known is not None and known < 2:
+        return False
     types = tf.tile([[0, 1]], [len(_TEXTS), _PROBED_LENGTH // 2])
     try:
         features = {name: types if name == "input_type_ids" else tf.ones_like(types) for name in ENCODER_INPUTS}

@@ -104,7 +104,8 @@ def judge(drift: Artifact, recipe: DriftRecipe, where: str) -> None:
         raise DriftLimitExceeded(
             f"the data is too far from what the published version was trained on: {too_far}",
             where=where,
-            remedy=f"see {report}; mend the data, or raise drift.fail if the change is meant",
+            remedy=f"see {report}; mend the data, or raise the limit if the change is meant (drift.fail, or what "
+            "drift.figures says of the figure)",
         )
     if far := _above(facts, {figure: each.warn for figure, each in limits.items()}):
         get_run_logger().warning(

@@ -27,11 +27,12 @@ from tasks.preprocess.near_duplicates import drop_near_duplicates
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
 from tasks.preprocess.split import split_by_position, split_exactly
-from tasks.preprocess.texts import with_texts
+from tasks.preprocess.texts import kept_together_by, read_texts
 
 
 def preprocess(
     shards: Sequence[Path],
+    texts: Sequence[Path],
     recipe: PreprocessRecipe,
     data: DataRecipe,
     contract: Contract | None,
@@ -42,7 +43,8 @@ def preprocess(
     """Validate, normalise, relabel, deduplicate and split.
 
     Args:
-        shards: those of a `raw` artifact, in the order of the rows; or what `with_texts` has made of them.
+        shards: those of a `raw` artifact, in the order of the rows.
+        texts: what `read_texts` tells of each; empty: it is asked here.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
         contract: what `recipe.contract` names, loaded.
@@ -60,7 +62,7 @@ def preprocess(
     """
     task: Task = "multiclass" if data.label_separator is None else "multilabel"
     where = _described(data)
-    table = _read(shards, recipe, say)
+    table = _read(shards, texts, recipe, data, say)
     judged = judge(table, recipe, data, contract)
     if recipe.near_duplicates is not None:
         judged = drop_near_duplicates(judged, recipe.near_duplicates, say)
@@ -114,13 +116,16 @@ def preprocess(
     return RowsFacts(**sizes, labels=classes, task=task), facts
 
 
-def _read(shards: Sequence[Path], recipe: PreprocessRecipe, say: Say) -> pl.DataFrame:
+def _read(
+    shards: Sequence[Path], texts: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, say: Say
+) -> pl.DataFrame:
+    together = kept_together_by(recipe, data)
     tables = []
-    progress = Progress(say, "Normalising", None, "rows")
-    for shard in shards:
+    progress = Progress(say, "Reading texts", None, "rows")
+    for number, shard in enumerate(shards):
         rows = pl.read_parquet(shard, glob=False)
-        done = "clean" in rows.columns
-        tables.append(rows if done else with_texts(rows, recipe.replace, grouped=not recipe.exact_shares))
+        told = pl.read_parquet(texts[number], glob=False) if texts else read_texts(rows, recipe.replace, together)
+        tables.append(pl.concat([rows, told], how="horizontal"))
         progress.advance(rows.height)
     progress.finish()
     return pl.concat(tables)

@@ -21,7 +21,7 @@ def judge(
 
     Args:
         rows: columns of a `raw` artifact (row, source, split, text, label, `text_pair` where texts are pairs, and
-            `weight` where there are weights), and what `with_texts` tells of them.
+            `weight` where there are weights), and what `read_texts` tells of them.
         recipe: how short and how long a normalised text may be.
         data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
             stands between the labels of a row. Spaces around a label are no part of it.

@@ -1,5 +1,8 @@
 """Block 3: raw rows -> a `rows` artifact (clean, split) and a `quarantine` artifact (turned away, with the report)."""
 
+from pathlib import Path
+from typing import Literal
+
 import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -7,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from hubtune.inference.classifier import NORMALISATION
+from hubtune.inference.replacements import Replacement
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
@@ -15,7 +19,7 @@ from schemas.recipe import PreprocessRecipe
 from tasks.cluster import has_cluster, run_each
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
-VERSION = 2
+VERSION = 3
 TEXTS_VERSION = 1
 
 _TEXTS = "texts.parquet"
@@ -45,15 +49,16 @@ def preprocess_rows(
 
     def work(producer: Producer) -> Outputs:
         from tasks.preprocess.clean import preprocess
-        from tasks.preprocess.texts import raw_shards
+        from tasks.preprocess.texts import kept_together_by, raw_shards
 
-        shards = raw_shards(store.checkout(raw))
-        if has_cluster():
-            shard = {"raw": raw, "recipe": recipe, "store": store.root, "refresh": refresh}
-            made = run_each(normalise_shard, [shard | {"shard": path.name} for path in shards])
-            shards = [store.checkout(each["texts"]) / _TEXTS for each in made]
+        shards, texts = raw_shards(store.checkout(raw)), list[Path]()
+        if has_cluster() and len(shards) > 1:
+            shard = {"raw": raw, "replace": recipe.replace, "together": kept_together_by(recipe, data)}
+            others = {"store": store.root, "refresh": refresh}
+            made = run_each(read_shard, [shard | others | {"shard": path.name} for path in shards])
+            texts = [store.checkout(each["texts"]) / _TEXTS for each in made]
         with store.scratch() as rows, store.scratch() as quarantine:
-            rows_facts, quarantine_facts = preprocess(shards, recipe, data, contract, rows, quarantine, say())
+            rows_facts, quarantine_facts = preprocess(shards, texts, recipe, data, contract, rows, quarantine, say())
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
                 "quarantine": store.put(
@@ -79,37 +84,42 @@ def preprocess_rows(
 
 
 # Without Prefect's timeout, which does nothing in a worker's thread. The task that asks for it tries again.
-@task(name="Normalise shard", task_run_name="Normalise {shard}", **(RETRY | {"retries": 0}))
-def normalise_shard(
-    raw: Artifact, shard: str, recipe: PreprocessRecipe, store: str, refresh: bool = False
+@task(name="Read shard", task_run_name="Read texts of {shard}", **(RETRY | {"retries": 0}))
+def read_shard(
+    raw: Artifact,
+    shard: str,
+    replace: list[Replacement],
+    together: Literal["group", "text", "text_pair"] | None,
+    store: str,
+    refresh: bool = False,
 ) -> Outputs | State[Outputs]:
     """Normalise and hash the texts of a shard. It may run on a machine where nothing else of the flow does.
 
     Args:
         raw: the rows as they came.
         shard: name of the shard's file.
-        recipe: what is replaced; whether groups stay together.
+        replace: what is replaced in the texts.
+        together: the column whose equal values are kept in one split.
         store: root of the artifact store.
         refresh: do it even if the result is in the store.
 
     Returns:
-        `texts`: the rows of the shard, and what is told of their texts.
+        `texts`: what is told of the texts of the shard.
     """
     opened = Store.open(store)
 
     def work(producer: Producer) -> Outputs:
         import polars as pl
 
-        from tasks.preprocess.texts import with_texts
+        from tasks.preprocess.texts import read_texts
 
         folder = opened.checkout(raw, only=lambda path: path == f"rows/{shard}")
-        table = with_texts(pl.read_parquet(folder / "rows" / shard, glob=False), recipe.replace, grouped=grouped)
-        say()(f"{table.height:,} rows normalised")
+        table = read_texts(pl.read_parquet(folder / "rows" / shard, glob=False), replace, together)
+        say()(f"the texts of {table.height:,} rows are read")
         with opened.scratch() as made:
             table.write_parquet(made / _TEXTS, compression="zstd")
             facts = TextsFacts(rows=table.height)
             return {"texts": opened.put("texts", made, producer=producer, inputs=[raw], facts=facts)}
 
-    grouped = not recipe.exact_shares
-    parameters = {"shard": shard, "replace": recipe.replace, "grouped": grouped, "normalisation": NORMALISATION}
+    parameters = {"shard": shard, "replace": replace, "together": together, "normalisation": NORMALISATION}
     return run_once(opened, "preprocess.texts", TEXTS_VERSION, parameters, [raw], work, refresh=refresh)

@@ -5,16 +5,21 @@ Any part of the rows can be worked on, on any machine: what the rows are to each
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.pairs import BETWEEN
 from hubtune.inference.replacements import Replacement
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
 from schemas.rows import NORMALISED_ALREADY
 from tasks.preprocess.split import positions_of, text_key
 
 REPLACEMENT_CHARACTER = "\ufffd"
+
+Together = Literal["group", "text", "text_pair"]
 
 # What the name of a column with normalised texts begins with; of pairs there are two.
 _CLEAN = "clean "
@@ -32,16 +37,25 @@ def text_columns(rows: pl.DataFrame) -> list[str]:
     return [name for name in ("text", "text_pair") if name in rows.columns]
 
 
-def with_texts(rows: pl.DataFrame, replace: Collection[Replacement], *, grouped: bool) -> pl.DataFrame:
-    """Raw rows with what is told of their texts.
+def kept_together_by(recipe: PreprocessRecipe, data: DataRecipe) -> Together | None:
+    """The column whose equal values are kept in one split; None where each text goes by itself."""
+    if recipe.exact_shares:
+        return None
+    if data.text_pair is not None and data.group in (data.text, data.text_pair):
+        return "text" if data.group == data.text else "text_pair"
+    return "group"
+
+
+def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: Together | None) -> pl.DataFrame:
+    """What is told of the texts of raw rows.
 
     Args:
         rows: columns of a `raw` artifact.
         replace: what is replaced.
-        grouped: whether the rows of a group stay in one split.
+        together: the column whose equal values are kept in one split, if it is there.
 
     Returns:
-        The same rows in the same order, with these columns more: `undecodable` (whether a text or the label holds bytes
+        A row for each, with these columns: `undecodable` (whether a text or the label holds bytes
         that are no text), `clean` (the normalised text, of a pair both joined; null where it cannot be read),
         `shortest` and `longest` (characters of the normalised text; of the shorter and the longer one of a pair), `key`
         (hash of `clean`) and `position` (what the split is decided by: of the group, where the row has one, or else of
@@ -57,14 +71,24 @@ def with_texts(rows: pl.DataFrame, replace: Collection[Replacement], *, grouped:
         clean=pl.concat_str(clean, separator=BETWEEN),
         shortest=pl.min_horizontal(characters),
         longest=pl.max_horizontal(characters),
-    ).drop(_CLEAN + name for name in texts)
-    together = table["clean"]
-    if grouped and "group" in rows.columns:
+    )
+    kept = table["clean"]
+    if together in ("text", "text_pair"):
+        # As it will be trained on: another spelling of the same text is no other text.
+        kept = table[_CLEAN + together]
+    elif together == "group" and "group" in rows.columns:
         # An empty name is none, as with labels.
         named = pl.col("group").str.strip_chars().replace({"": None})
-        together = table.select(pl.coalesce(named, "clean").alias("together"))["together"]
+        kept = table.select(pl.coalesce(named, "clean").alias("kept"))["kept"]
     keys = [None if text is None else text_key(text) for text in table["clean"].to_list()]
-    return table.with_columns(pl.Series("key", keys, dtype=pl.Binary), positions_of(together.fill_null("")))
+    return table.select(
+        "undecodable",
+        "clean",
+        "shortest",
+        "longest",
+        pl.Series("key", keys, dtype=pl.Binary),
+        positions_of(kept.fill_null("")),
+    )
 
 
 def _normalised(table: pl.DataFrame, name: str, replace: Collection[Replacement]) -> pl.Series:

@@ -24,12 +24,15 @@ def visible(text: str | None, most: int = SHOWN_CHARACTERS) -> str:
     Returns:
         The line; "(none)" for None and "(empty)" for an empty text.
     """
-    if text is not None and len(text) > most and (pair := split_pair(text)):
-        return BETWEEN.join(visible(part, most // 2) for part in pair)
     if text is None:
         return "(none)"
     if not text:
         return "(empty)"
+    pair = split_pair(text) if len(text) > most else None
+    return BETWEEN.join(_line(part, most // 2) for part in pair) if pair else _line(text, most)
+
+
+def _line(text: str, most: int) -> str:
     marked = _HIDDEN_SPACES.sub(lambda spaces: "␣" * len(spaces[0]), text[: most + 1])
     shown = "".join(_visible_character(character) for character in _LINE_BREAK.sub("⏎", marked[:most]))
     return shown if len(text) <= most else f"{shown}… ({len(text):,} characters)"

@@ -19,7 +19,7 @@ from schemas.train_recipe import TrainRecipe
 from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
-TOKENISE_VERSION = 1
+TOKENISE_VERSION = 2
 EMBED_VERSION = 3
 TRAIN_VERSION = 5
 
@@ -106,7 +106,8 @@ def embed_texts(
             to_embed = store.put("texts_to_embed", folder, producer=producer, inputs=[texts], facts=facts)
         shard = {"model": model, "texts": texts, "to_embed": to_embed, "recipe": recipe, "store": store.root}
         shards = [(begin, min(begin + SHARD_TEXTS, len(new))) for begin in range(0, len(new), SHARD_TEXTS)]
-        made = run_each(embed_shard, [shard | {"shard": each, "refresh": refresh} for each in shards])
+        calls = [shard | {"shard": each, "refresh": refresh} for each in shards]
+        made = run_each(embed_shard, calls, takes_all_cores=True)
         # Not before all are done: the next run after a kill finds the same texts unknown, and so the same shards.
         for embeddings in (each["embeddings"] for each in made):
             store.append(collection, embeddings)

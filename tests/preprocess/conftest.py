@@ -15,7 +15,7 @@ from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge
-from tasks.preprocess.texts import raw_shards, with_texts
+from tasks.preprocess.texts import raw_shards, read_texts
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
 
@@ -78,7 +78,8 @@ def judged(
     """What `judge` says of rows."""
     data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
     wanted = PreprocessRecipe(**recipe)
-    table = with_texts(raw_table(rows), wanted.replace, grouped=True)
+    raw = raw_table(rows)
+    table = pl.concat([raw, read_texts(raw, wanted.replace, "group")], how="horizontal")
     return judge(table, wanted, DataRecipe.model_validate(data), contract)
 
 
@@ -90,6 +91,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         given: str = "",
         separator: str | None = None,
         unmapped: str = "quarantine",
+        columns: dict[str, str] | None = None,
         **recipe: Any,
     ) -> Outcome:
         wanted = PreprocessRecipe(**recipe)
@@ -101,8 +103,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
         facts, away = preprocess(
             raw_shards(folder / "raw"),
+            [],
             wanted,
-            DataRecipe.model_validate(files | {"labels": labels, "label_separator": separator, "unmapped": unmapped}),
+            DataRecipe.model_validate(
+                files | {"labels": labels, "label_separator": separator, "unmapped": unmapped} | (columns or {})
+            ),
             Contract(wanted.contract) if wanted.contract else None,
             folder / "rows",
             folder / "quarantine",

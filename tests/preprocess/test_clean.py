@@ -224,7 +224,7 @@ from tasks.preprocess.clean import preprocess
 from tasks.preprocess.texts import raw_shards
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()
-preprocess(raw_shards(raw), PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
+preprocess(raw_shards(raw), [], PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
     subprocess.run([sys.executable, "-c", program, *map(str, folders)], check=True, stdout=subprocess.DEVNULL)

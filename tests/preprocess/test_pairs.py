@@ -7,7 +7,7 @@ import pytest
 
 from hubtune.errors import QuarantineLimitExceeded
 from hubtune.inference.pairs import join_pair
-from tests.preprocess.conftest import Run, raw_table
+from tests.preprocess.conftest import Run, raw_table, sound_rows
 
 NUMBERS = range(200)
 
@@ -94,11 +94,25 @@ def test_lengths_are_those_of_the_texts(run: Run) -> None:
 
 
 def test_pairs_with_a_text_in_common_can_be_kept_together(run: Run) -> None:
-    rows = raw_table([(f"Is {number % 50} even?", str(number % 2)) for number in range(400)])
-    rows = rows.with_columns(text_pair=pl.format("Answer {}.", "row"), group="text")
-    kept = run(rows, validation_fraction=0.2, test_fraction=0.2).kept
+    spellings = ["Is {} even?", " Is  {} even?", "Is\u00a0{}\u200b even？"]
+    texts = [(spellings[number % 3].format(number % 50), str(number % 2)) for number in range(400)]
+    rows = raw_table(texts).with_columns(text_pair=pl.format("Answer {}.", "row"), group="text")
+    columns = {"text": "question", "text_pair": "answer", "group": "question"}
+    kept = run(rows, columns=columns, validation_fraction=0.2, test_fraction=0.2).kept
     asked = kept.select(pl.col("text").str.split(" ｜ ").list.first(), "split").unique()
-    assert asked.height == 50
+    assert kept.height == 400
+    assert asked.height == asked["text"].n_unique() == 50
+    turned = rows.rename({"text": "text_pair", "text_pair": "text"})
+    columns = {"text": "answer", "text_pair": "question", "group": "question"}
+    other = run(turned, columns=columns, validation_fraction=0.2, test_fraction=0.2).kept
+    assert set(other.select(pl.col("text").str.split(" ｜ ").list.last(), "split").unique().rows()) == set(asked.rows())
+
+
+def test_what_only_looks_like_a_pair_is_shown_in_one_line(run: Run) -> None:
+    text = " ｜ ".join(["ab"] * 3000)
+    outcome = run(raw_table([*sound_rows(), (text, "0"), (text, "0"), (text[:5000], "1")]), max_characters=100)
+    (first, *_) = (line for line in outcome.page.splitlines() if "｜" in line)
+    assert len(first) < 200
 
 
 def test_a_contract_sees_both_texts(

@@ -81,7 +81,7 @@ def test_shards_give_the_same_on_a_cluster_that_loses_a_worker(prefect_server: d
         one.kill()
         assert digests.result() == expected
         assert b"Embedding" not in logs[0].read_bytes()
-    assert b"300 rows normalised" in logs[1].read_bytes()
+    assert b"the texts of 300 rows are read" in logs[1].read_bytes()
 
     # Rows alone, on a cluster that is made for them.
     here = tmp_path / "here"
