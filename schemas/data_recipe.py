@@ -270,6 +270,15 @@ class DataRecipe(Section):
         return {"text": self.text, "label": self.label} | more | {SLICE + name: name for name in self.slices}
 
     @property
+    def kept_together(self) -> Literal["group", "text", "text_pair"] | None:
+        """The column of raw rows whose equal values are kept in one split; None where each text goes by itself."""
+        if self.group is None:
+            return None
+        if self.group == self.text:
+            return "text"
+        return "text_pair" if self.group == self.text_pair else "group"
+
+    @property
     def lists(self) -> bool:
         """Whether a row may have several labels. A complete recipe has a separator where, and only where, it may."""
         return self.label_separator is not None

@@ -13,6 +13,8 @@ from schemas.train_recipe import Task
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+TEXTS = ("text", "text_pair")
+"""The columns of raw rows that hold texts; the second one is there for pairs alone."""
 SLICE = "slice."
 """What the name of a slice column begins with in artifacts, so that it is no other column's name."""
 
@@ -71,8 +73,7 @@ class RowsFacts(_Facts):
     normalised text), `text` (normalised; of a pair both, as `hubtune.inference.pairs` joins them), `label` (index into
     the classes, int32; with `multilabel` a list of them, ascending, which may be empty), `weight` (float64) where the
     recipe names such a column, and `id` and `slice.<name>` as they came; `labels.json` (class names in order);
-    `replace.json` (what was replaced in the texts)
-    where anything is to be.
+    `replace.json` (what was replaced in the texts), where anything is to be.
     """
 
     train: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hubtune.errors import InvalidData
 from hubtune.progress import Progress, Say
 from schemas.data_recipe import DATABASES, TFDS, DataRecipe, HandleField
-from schemas.handoff import RawFacts, Split
+from schemas.handoff import TEXTS, RawFacts, Split
 from tasks import http
 from tasks.download_data import bucket_files, local_files, sample, tfds_dataset
 from tasks.download_data.http_file import HttpFile
@@ -67,7 +67,7 @@ def read(recipe: DataRecipe, folder: Path, say: Say, password: str | None = None
                     *recipe.wanted,
                 ).write_parquet(shards / f"{shard:05d}.parquet", compression="zstd")
                 rows += batch.height
-                texts = pl.col([name for name in ("text", "text_pair") if name in batch.columns])
+                texts = pl.col([name for name in TEXTS if name in batch.columns])
                 found = texts.str.contains(REPLACEMENT_CHARACTER, literal=True)
                 undecodable += int(batch.select(pl.any_horizontal(found).sum()).item())
                 shard += 1

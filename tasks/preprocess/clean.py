@@ -27,7 +27,7 @@ from tasks.preprocess.near_duplicates import drop_near_duplicates
 from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
 from tasks.preprocess.split import split_by_position, split_exactly
-from tasks.preprocess.texts import kept_together_by, read_texts
+from tasks.preprocess.texts import read_texts
 
 
 def preprocess(
@@ -119,12 +119,15 @@ def preprocess(
 def _read(
     shards: Sequence[Path], texts: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, say: Say
 ) -> pl.DataFrame:
-    together = kept_together_by(recipe, data)
     tables = []
     progress = Progress(say, "Reading texts", None, "rows")
     for number, shard in enumerate(shards):
         rows = pl.read_parquet(shard, glob=False)
-        told = pl.read_parquet(texts[number], glob=False) if texts else read_texts(rows, recipe.replace, together)
+        told = (
+            pl.read_parquet(texts[number], glob=False)
+            if texts
+            else read_texts(rows, recipe.replace, data.kept_together)
+        )
         tables.append(pl.concat([rows, told], how="horizontal"))
         progress.advance(rows.height)
     progress.finish()

@@ -49,11 +49,11 @@ def preprocess_rows(
 
     def work(producer: Producer) -> Outputs:
         from tasks.preprocess.clean import preprocess
-        from tasks.preprocess.texts import kept_together_by, raw_shards
+        from tasks.preprocess.texts import raw_shards
 
         shards, texts = raw_shards(store.checkout(raw)), list[Path]()
         if has_cluster() and len(shards) > 1:
-            shard = {"raw": raw, "replace": recipe.replace, "together": kept_together_by(recipe, data)}
+            shard = {"raw": raw, "replace": recipe.replace, "together": data.kept_together}
             others = {"store": store.root, "refresh": refresh}
             made = run_each(read_shard, [shard | others | {"shard": path.name} for path in shards])
             texts = [store.checkout(each["texts"]) / _TEXTS for each in made]
@@ -67,7 +67,7 @@ def preprocess_rows(
             }
 
     parameters = recipe.model_dump() | {"labels": list((data.labels or {}).items()), "normalisation": NORMALISATION}
-    parameters["unmapped"] = data.unmapped
+    parameters |= {"unmapped": data.unmapped, "together": data.kept_together}
     if contract is not None:
         parameters["contract_digest"] = contract.digest
     if data.label_separator is not None:

@@ -5,21 +5,17 @@ Any part of the rows can be worked on, on any machine: what the rows are to each
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from hubtune.inference.normalise import normalise
 from hubtune.inference.pairs import BETWEEN
 from hubtune.inference.replacements import Replacement
-from schemas.data_recipe import DataRecipe
-from schemas.recipe import PreprocessRecipe
+from schemas.handoff import TEXTS
 from schemas.rows import NORMALISED_ALREADY
 from tasks.preprocess.split import positions_of, text_key
 
 REPLACEMENT_CHARACTER = "\ufffd"
-
-Together = Literal["group", "text", "text_pair"]
 
 # What the name of a column with normalised texts begins with; of pairs there are two.
 _CLEAN = "clean "
@@ -34,25 +30,16 @@ def raw_shards(raw: Path) -> list[Path]:
 
 def text_columns(rows: pl.DataFrame) -> list[str]:
     """The columns of raw rows that hold texts: one, or of pairs two."""
-    return [name for name in ("text", "text_pair") if name in rows.columns]
+    return [name for name in TEXTS if name in rows.columns]
 
 
-def kept_together_by(recipe: PreprocessRecipe, data: DataRecipe) -> Together | None:
-    """The column whose equal values are kept in one split; None where each text goes by itself."""
-    if recipe.exact_shares:
-        return None
-    if data.text_pair is not None and data.group in (data.text, data.text_pair):
-        return "text" if data.group == data.text else "text_pair"
-    return "group"
-
-
-def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: Together | None) -> pl.DataFrame:
+def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: str | None) -> pl.DataFrame:
     """What is told of the texts of raw rows.
 
     Args:
         rows: columns of a `raw` artifact.
         replace: what is replaced.
-        together: the column whose equal values are kept in one split, if it is there.
+        together: the column whose equal values are kept in one split, if any is.
 
     Returns:
         A row for each, with these columns: `undecodable` (whether a text or the label holds bytes
@@ -73,12 +60,12 @@ def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: T
         longest=pl.max_horizontal(characters),
     )
     kept = table["clean"]
-    if together in ("text", "text_pair"):
+    if together in TEXTS:
         # As it will be trained on: another spelling of the same text is no other text.
         kept = table[_CLEAN + together]
-    elif together == "group" and "group" in rows.columns:
+    elif together is not None:
         # An empty name is none, as with labels.
-        named = pl.col("group").str.strip_chars().replace({"": None})
+        named = pl.col(together).str.strip_chars().replace({"": None})
         kept = table.select(pl.coalesce(named, "clean").alias("kept"))["kept"]
     keys = [None if text is None else text_key(text) for text in table["clean"].to_list()]
     return table.select(

@@ -79,7 +79,7 @@ def judged(
     data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
     wanted = PreprocessRecipe(**recipe)
     raw = raw_table(rows)
-    table = pl.concat([raw, read_texts(raw, wanted.replace, "group")], how="horizontal")
+    table = pl.concat([raw, read_texts(raw, wanted.replace, None)], how="horizontal")
     return judge(table, wanted, DataRecipe.model_validate(data), contract)
 
 
@@ -101,12 +101,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         table = rows if isinstance(rows, pl.DataFrame) else raw_table(rows)
         table.write_parquet(folder / "raw" / "rows" / "00000.parquet")
         files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
+        grouped = {"group": "group"} if "group" in table.columns else {}
         facts, away = preprocess(
             raw_shards(folder / "raw"),
             [],
             wanted,
             DataRecipe.model_validate(
-                files | {"labels": labels, "label_separator": separator, "unmapped": unmapped} | (columns or {})
+                files
+                | {"labels": labels, "label_separator": separator, "unmapped": unmapped}
+                | grouped
+                | (columns or {})
             ),
             Contract(wanted.contract) if wanted.contract else None,
             folder / "rows",

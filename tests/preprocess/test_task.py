@@ -1,0 +1,68 @@
+"""What the store remembers a preprocessing by."""
+
+import logging
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hubtune.storage import Artifact, Store
+from hubtune.storage.artifact import Producer
+from schemas.data_recipe import DataRecipe
+from schemas.handoff import RawFacts
+from schemas.recipe import PreprocessRecipe
+from tasks import execution
+from tasks.preprocess import task
+from tests.preprocess.conftest import raw_table
+
+LOGGER = logging.getLogger("test")
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HUBTUNE_STORE", str(tmp_path / "store"))
+    for module in (task, execution):
+        monkeypatch.setattr(module, "get_run_logger", lambda: LOGGER)
+    # The page of a run: there is neither here.
+    monkeypatch.setattr(task, "create_markdown_artifact", lambda *_, **__: None)
+
+
+def pairs() -> Artifact:
+    """Raw rows of pairs, each first and each second text in several of them."""
+    rows = raw_table([(f"Is {number % 20} even?", str((number + number // 20) % 2)) for number in range(400)])
+    seconds = pl.format("{} is what it is.", pl.col("row") // 20)
+    store = Store.open()
+    with store.scratch() as folder:
+        (folder / "rows").mkdir()
+        rows.with_columns(seconds.alias("text_pair")).write_parquet(folder / "rows" / "00000.parquet")
+        producer = Producer(task="test", version=1, parameters={}, software={})
+        return store.put(
+            "raw", folder, producer=producer, inputs=[], facts=RawFacts(rows=400, files=1, given_splits=False)
+        )
+
+
+def split_of(result: execution.Outputs, place: int) -> list[int]:
+    """Into how many splits each first (0) or second (1) text went."""
+    folder = Store.open().checkout(result["rows"])
+    kept = pl.concat(
+        pl.read_parquet(folder / f"{name}.parquet").with_columns(split=pl.lit(name))
+        for name in ("train", "validation", "test")
+    )
+    texts = pl.col("text").str.split(" ｜ ").list.get(place).alias("side")
+    return kept.group_by(texts).agg(pl.col("split").n_unique())["split"].unique().sort().to_list()
+
+
+def test_another_column_that_keeps_rows_together_is_another_result() -> None:
+    raw, recipe = pairs(), PreprocessRecipe(validation_fraction=0.2, test_fraction=0.2)
+    columns = {"source": "pairs.csv", "text": "question", "text_pair": "answer"}
+
+    def by(group: str | None) -> execution.Outputs:
+        return execution.outputs_of(
+            task.preprocess_rows.fn(raw, recipe, DataRecipe.model_validate(columns | {"group": group}))
+        )
+
+    none, first, second = by(None), by("question"), by("answer")
+    assert split_of(first, 0) == [1]
+    assert split_of(second, 1) == [1]
+    assert len({each["rows"].digest for each in (none, first, second)}) == 3
+    assert by("question") == first
