@@ -11,7 +11,7 @@ from hubtune.errors import UnsupportedModel
 from hubtune.progress import Say
 from schemas.handoff import ModelFacts
 from tasks.download_model.load_saved_model import describe, first_line, load_callable
-from tasks.download_model.wordpiece_preprocessor import packs_pairs, tokenizer_of
+from tasks.download_model.wordpiece_preprocessor import tokenizer_of
 from tasks.fresh_process import serve
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -79,7 +79,7 @@ def _bert_encoder(model: Any, outputs: Mapping[str, Any], request: dict[str, Any
             where=source,
             remedy="set model.preprocessor to the handle of its preprocessor (the encoder's page on its hub names it)",
         )
-    tokenizer = tokenizer_of(Path(request["preprocessor"]), preprocessor_source)
+    tokenizer, packs_pairs = tokenizer_of(Path(request["preprocessor"]), preprocessor_source)
     embedded = _rows(model, "word_embedding")
     if embedded is not None and embedded < tokenizer.vocabulary_size:
         raise UnsupportedModel(
@@ -98,7 +98,7 @@ def _bert_encoder(model: Any, outputs: Mapping[str, Any], request: dict[str, Any
         trainable=bool(getattr(model, "trainable_variables", ())),
         vocabulary=tokenizer.vocabulary_size,
         max_positions=_rows(model, "position_embedding"),
-        pairs=_reads_segments(model) and packs_pairs(Path(request["preprocessor"]), preprocessor_source, tokenizer),
+        pairs=packs_pairs and _reads_segments(model),
     )
 
 

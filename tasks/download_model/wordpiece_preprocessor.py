@@ -41,7 +41,7 @@ _PROBES = (
 )  # fmt: skip
 
 
-def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
+def tokenizer_of(folder: Path, source: str) -> tuple[WordPieceTokenizer, bool]:
     """Find the tokenizer that does outside TensorFlow what a preprocessor does inside.
 
     Args:
@@ -49,7 +49,8 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
         source: the handle it came from, for messages.
 
     Returns:
-        A tokenizer that gives the same ids on every probe.
+        A tokenizer that gives the same ids on every probe, and whether it also packs pairs as the preprocessor does:
+        not where that takes single texts only, or shortens pairs in another way.
 
     Raises:
         UnsupportedModel: it is no preprocessor, or not a WordPiece one, or cuts text in a way that is not known here.
@@ -71,7 +72,7 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
         ids = tokenizer.encode(probes, _LENGTH)
         wrong = [number for number in range(len(probes)) if ids[number] != expected[number]]
         if not wrong:
-            return tokenizer
+            return tokenizer, _packs_pairs(preprocessor, tokenizer)
         differences.append((len(wrong), settings, probes[wrong[0]], ids[wrong[0]], expected[wrong[0]]))
     count, settings, text, ours, theirs = min(differences, key=lambda difference: difference[0])
     raise UnsupportedModel(
@@ -83,20 +84,9 @@ def tokenizer_of(folder: Path, source: str) -> WordPieceTokenizer:
     )
 
 
-def packs_pairs(folder: Path, source: str, tokenizer: WordPieceTokenizer) -> bool:
-    """Whether a preprocessor makes of two texts what its tokenizer outside TensorFlow makes of them.
-
-    Args:
-        folder: the preprocessor's SavedModel.
-        source: the handle it came from, for messages.
-        tokenizer: what `tokenizer_of` found.
-
-    Returns:
-        False where it takes single texts only, or shortens pairs in another way.
-    """
+def _packs_pairs(preprocessor: Any, tokenizer: WordPieceTokenizer) -> bool:
     import tensorflow as tf
 
-    preprocessor = load_callable(folder, source, _SUPPORTED)
     firsts, seconds = (list(map(normalise, texts)) for texts in (_PROBES, reversed(_PROBES)))
     try:
         segments = [preprocessor.tokenize(tf.constant(texts)) for texts in (firsts, seconds)]
