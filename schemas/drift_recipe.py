@@ -1,13 +1,14 @@
 """The drift section of the recipe: how far the rows may be from those that the published version was trained on."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.section import Section
 
 DriftFigure = Literal["labels", "length", "vocabulary", "words"]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Above 0.25 a population stability index says that a population has shifted, between 0.1 and 0.25 that it may be worth
 # a look (Siddiqi, Credit Risk Scorecards, 2006).
@@ -17,19 +18,15 @@ _SHIFTED = 0.25
 class DriftLimits(Section):
     """When a figure is too far above what chance gives."""
 
-    warn: float | None = Field(
+    warn: Limit | None = Field(
         _SHIFTED,
         title="Warning limit",
-        ge=0,
-        allow_inf_nan=False,
         description="Figures that are further than this above what chance gives are named in a warning; empty: never. "
         "With a lower `fail`, that one.",
     )
-    fail: float | None = Field(
+    fail: Limit | None = Field(
         None,
         title="Failure limit",
-        ge=0,
-        allow_inf_nan=False,
         description="The run fails before it trains when a figure is further than this above what chance gives; empty: "
         "never.",
     )

@@ -98,7 +98,7 @@ class CloudStorage:
             # A connector can only be made where the requests are: in gcsfs's own loop. One with a certificate of the
             # client is gcsfs's to make.
             if self._session is None and not getattr(self, "_use_client_cert", False):
-                self.session_kwargs.setdefault("connector", aiohttp.TCPConnector(socket_factory=new_socket))
+                self.session_kwargs["connector"] = aiohttp.TCPConnector(socket_factory=new_socket)
             return await GCSFileSystem._set_session(self)
 
         milliseconds = int(self.patience.read_seconds * 1000)

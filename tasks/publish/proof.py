@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
 from hubtune.inference.classifier import DECISION, Engine, Text
-from hubtune.inference.pairs import split_pair
+from hubtune.inference.pairs import BETWEEN, split_pair
 from hubtune.progress import Say
 from schemas.train_recipe import Task
 from tasks.fresh_process import run_in_fresh_process
@@ -29,6 +29,7 @@ TIE = 1e-4
 
 _NAMES: dict[Engine, str] = {"onnx": "ONNX model", "tensorflow": "SavedModel"}
 _ROWS_SHOWN = 10
+_CHARACTERS_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,20 @@ def _answers_of_onnx(folder: Path, texts: list[Text], timeout: float) -> list[di
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+def beginning(text: str) -> str:
+    """What tells a text from others in a table.
+
+    Args:
+        text: as it was classified; a pair as one text.
+
+    Returns:
+        At most some 60 characters; of a pair something of both texts.
+    """
+    parts = split_pair(text) or (text,)
+    room = _CHARACTERS_SHOWN // len(parts)
+    return BETWEEN.join(part[: room - 3] + "..." if len(part) > room else part for part in parts)
+
+
 def _table(
     rows: NDArray[np.intp],
     labels: list[str],
@@ -238,9 +253,8 @@ def _table(
 
     lines = [("text", "evaluated", "exported")]
     for row in rows[:_ROWS_SHOWN]:
-        text = evaluated.texts[row]
         before = answer(evaluated.chosen[row], evaluated.probabilities[row])
-        lines.append((text[:57] + "..." if len(text) > 60 else text, before, answer(answered[row], probabilities[row])))
+        lines.append((beginning(evaluated.texts[row]), before, answer(answered[row], probabilities[row])))
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
     table = [f"  {text:<{widths[0]}}  {before:<{widths[1]}}  {after}" for text, before, after in lines]
     left = len(rows) - _ROWS_SHOWN

@@ -46,8 +46,15 @@ def tokenise_texts(
 
         with store.scratch() as folder:
             known = ModelFacts.model_validate(model.facts)
-            found = (store.checkout(model), store.checkout(rows), max_length, known.max_positions, folder, say())
-            facts = tokenise(*found, takes_pairs=known.pairs)
+            facts = tokenise(
+                store.checkout(model),
+                store.checkout(rows),
+                max_length,
+                known.max_positions,
+                folder,
+                say(),
+                takes_pairs=known.pairs,
+            )
             return {"tokens": store.put("tokens", folder, producer=producer, inputs=[model, rows], facts=facts)}
 
     parameters = {"max_length": max_length, "normalisation": NORMALISATION}

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from hubtune.errors import CorruptArtifact, ExportFailed, WorkerDied
 from hubtune.inference import Classifier
-from tasks.publish.proof import Evaluated, prove, read_evaluated
+from tasks.publish.proof import Evaluated, beginning, prove, read_evaluated
 from tests.inference.handmade_release import LABELS, WORDS, write_handmade_release
 
 TEXTS = ["fine", "lovely table", "awful", "chair", "broken chair", "a fine awful thing"]
@@ -52,6 +52,20 @@ def test_other_weights_are_turned_away_with_the_rows_that_differ(
     assert table[0].split() == ["text", "evaluated", "exported"]
     assert table[1].split() == ["awful", "bad", "0.6652", "good", "0.9995"]
     assert table[2].startswith("  a fine awful thing  ")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("fine chair", "fine chair"),
+        ("fine " * 20, "fine " * 11 + "fi..."),
+        ("fine ｜ awful", "fine ｜ awful"),
+        ("fine " * 20 + "｜ awful", "fine fine fine fine fine fi... ｜ awful"),
+        ("fine ｜ " + "awful " * 20, "fine ｜ awful awful awful awful awf..."),
+    ],
+)
+def test_of_a_pair_both_texts_are_shown(text: str, shown: str) -> None:
+    assert beginning(text) == shown
 
 
 def test_a_probability_that_is_off_is_turned_away_though_no_label_differs(folder: Path, evaluated: Evaluated) -> None:
