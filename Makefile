@@ -47,7 +47,7 @@ setup: .venv/.ready ## make the environment of requirements.lock in .venv
 	[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$(PYTHON)" .venv
 	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
-	$(BIN)/python -m compileall -q hubtune flows tasks schemas
+	$(BIN)/python -m compileall -q hubtune deployments flows tasks schemas
 	touch $@
 
 $(UV): requirements-uv.lock

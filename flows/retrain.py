@@ -4,8 +4,10 @@
                      ├──> tokenise ──> embed ──> train ──> evaluate ──> publish
     download data ──> preprocess ──┘
 
-Every arrow is an artifact in the store; what the store holds already is not made again. New rows of a model that is
-published already are compared with those that its latest version was trained on, before anything is trained.
+Every arrow is an artifact in the store; what the store holds already is not made again. Where the server knows a
+deployment for an accelerator, a worker of its pool tokenises, embeds and trains; otherwise this process does. New
+rows of a model that is published already are compared with those that its latest version was trained on, before
+anything is trained.
 """
 
 from prefect import flow
@@ -13,11 +15,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
+from flows.accelerator import cancel_training, has_accelerator, train_on_accelerator
 from flows.timeline import Timeline
+from flows.train import train_block
 from hubtune.errors import HubtuneError
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
-from schemas.handoff import SPLITS, EvaluationFacts, ModelFacts
+from schemas.handoff import SPLITS, EvaluationFacts
 from schemas.recipe import Block, Recipe
 from schemas.report import RunReport
 from tasks.download_data.task import download_data
@@ -26,7 +30,6 @@ from tasks.drift.task import compare_with_published, published_rows
 from tasks.evaluate.task import evaluate_classifier
 from tasks.preprocess.task import preprocess_rows
 from tasks.publish.task import publish_model
-from tasks.retrain.task import embed_texts, tokenise_texts, train_classifier
 
 
 @flow(
@@ -35,6 +38,7 @@ from tasks.retrain.task import embed_texts, tokenise_texts, train_classifier
     description=__doc__,
     persist_result=False,
     result_serializer="json",
+    on_cancellation=[cancel_training],
 )
 def retrain(recipe: Recipe, refresh: list[Block] | None = None) -> RunReport | State[RunReport]:
     """Retrain a classifier and publish it.
@@ -71,15 +75,12 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
         made["drift"] = compared["drift"]
 
     again = "retrain" in refresh
-    tokens: Artifact | None = None
-    embeddings: list[Artifact] = []
-    if ModelFacts.model_validate(model.facts).interface == "bert_encoder":
-        tokens = timeline.run(tokenise_texts, model, rows, recipe.train.max_length, again)["tokens"]
-    if recipe.train.mode == "feature_extraction":
-        vectors = timeline.run(embed_texts, model, tokens or rows, recipe.train, again)
-        embeddings = sorted(vectors.values(), key=lambda artifact: artifact.digest)
-    trained = timeline.run(train_classifier, model, rows, tokens, embeddings, recipe.train, again)
-    classifier = made["retrain"] = trained["classifier"]
+    if has_accelerator():
+        there = timeline.run(train_on_accelerator, model, rows, recipe.train, str(recipe.name), again)
+        classifier = there["classifier"]
+    else:
+        classifier = train_block(timeline, model, rows, recipe.train, again)
+    made["retrain"] = classifier
     judged = timeline.run(evaluate_classifier, rows, classifier, recipe.evaluate, recipe.train, str(recipe.name), again)
     evaluation = made["evaluation"] = judged["evaluation"]
     logs = made["tensorboard"] = judged["tensorboard"]

@@ -116,6 +116,10 @@ class StoreUnavailable(HubtuneError):
     retryable = True
 
 
+class StackFailed(HubtuneError):
+    """Server, workers or deployments on this machine do not start or do not end; the message holds what they said."""
+
+
 class UnexpectedFailure(HubtuneError):
     """A block failed with an error that is not one of this family: a bug, a full disk, a timeout."""
 

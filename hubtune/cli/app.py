@@ -72,6 +72,25 @@ def models(
 
 
 @app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Prefect server listens, on 127.0.0.1.")] = 4200,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
+) -> None:
+    """Start all that unattended retraining needs on this machine: server, pools, deployments, workers."""
+    from hubtune.cli.up import run_up
+
+    raise typer.Exit(run_up(port, detach))
+
+
+@app.command()
+def down() -> None:
+    """End what `hubtune up` started."""
+    from hubtune.cli.up import run_down
+
+    raise typer.Exit(run_down())
+
+
+@app.command()
 def tensorboard(
     run: Annotated[
         str,

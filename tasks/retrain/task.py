@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from hubtune.errors import CorruptArtifact
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.storage import Store
-from hubtune.storage.artifact import Artifact, Producer, task_key
+from hubtune.storage.artifact import Artifact, Producer, TaskKey, task_key
 from schemas.handoff import ModelFacts, TextsToEmbedFacts, TokensFacts
 from schemas.train_recipe import TrainRecipe
 from tasks.cluster import run_each
@@ -22,6 +22,35 @@ from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_s
 TOKENISE_VERSION = 2
 EMBED_VERSION = 3
 TRAIN_VERSION = 5
+
+BLOCK_VERSION = 1
+
+
+def block_parameters(recipe: TrainRecipe) -> dict[str, Any]:
+    """What the result of the block as a whole depends on, besides its inputs.
+
+    Args:
+        recipe: how to train.
+
+    Returns:
+        JSON values.
+    """
+    versions = [TOKENISE_VERSION, EMBED_VERSION, TRAIN_VERSION]
+    return recipe.model_dump() | {"versions": versions, "normalisation": NORMALISATION}
+
+
+def block_key(model: Artifact, rows: Artifact, recipe: TrainRecipe) -> TaskKey:
+    """The key of the block as a whole, for those who have it done elsewhere.
+
+    Args:
+        model: the pretrained model.
+        rows: clean rows.
+        recipe: how to train.
+
+    Returns:
+        The key under which the classifier is remembered.
+    """
+    return task_key("retrain", BLOCK_VERSION, block_parameters(recipe), [model, rows])
 
 
 @task(name="Tokenise texts", timeout_seconds=3600, **RETRY)

@@ -14,6 +14,7 @@ from schemas.handoff import ModelFacts
 from schemas.recipe import ModelRecipe
 from tasks.download_model.convert_bert import convert
 from tasks.download_model.fetch import fetch
+from tasks.fresh_process import run_in_fresh_process
 
 # Must be set before whichever test imports TensorFlow first: hub.KerasLayer wants the Keras of TensorFlow 2.15.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -51,6 +52,16 @@ def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # In this process, since nobody asks for the same bytes again.
     convert({"source": str(original), "folder": str(folder)}, print)
     return folder
+
+
+def write_small_model(folder: Path) -> dict[str, str]:
+    """A model of two layers, eight wide, as SavedModels: what a recipe says of it."""
+    original = folder / "original"
+    original.mkdir()
+    write_bert(original)
+    request = {"source": str(original), "folder": str(folder)}
+    run_in_fresh_process("tasks.download_model.convert_bert", request, print, timeout_seconds=300)
+    return {"source": f"{folder}/encoder", "preprocessor": f"{folder}/preprocessor"}
 
 
 def write_bert(folder: Path, changes: Mapping[str, str] | None = None, *, lower_case: bool = True) -> None:

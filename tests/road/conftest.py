@@ -6,12 +6,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -20,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from tasks.fresh_process import run_in_fresh_process
-from tests.download_model.conftest import write_bert
+from tests.download_model.conftest import write_small_model
 from tests.gcs_fake import GcsFake
+from tests.prefect_server import running_server
 
 HUBTUNE = str(Path(sys.executable).parent / "hubtune")
-PREFECT = str(Path(sys.executable).parent / "prefect")
 
 
 @dataclass(frozen=True)
@@ -125,30 +121,9 @@ def digests(report: dict[str, Any]) -> dict[str, str]:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real Prefect server on loopback, with a database of its own; the settings that point to it."""
     folder = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    settings = {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-    }
-    log = (folder / "server.log").open("w", encoding="utf-8")
-    server = subprocess.Popen(
-        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-        env=os.environ | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        _wait_for(f"{settings['PREFECT_API_URL']}/health", server)
+    with running_server(folder) as settings:
         _copy_database(folder / "prefect.db", folder / "empty.db")
         yield settings
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-        log.close()
 
 
 TASKS = [
@@ -176,11 +151,8 @@ def default(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Settings for what does not depend on the model: one of two layers, eight wide, in a folder."""
-    original, folder = tmp_path_factory.mktemp("original"), tmp_path_factory.mktemp("small")
-    write_bert(original)
-    request = {"source": str(original), "folder": str(folder)}
-    run_in_fresh_process("tasks.download_model.convert_bert", request, print, timeout_seconds=300)
-    return f"model.source={folder}/encoder", f"model.preprocessor={folder}/preprocessor", "train.max_length=64"
+    model = write_small_model(tmp_path_factory.mktemp("small"))
+    return *(f"model.{field}={value}" for field, value in model.items()), "train.max_length=64"
 
 
 @pytest.fixture(scope="session")
@@ -235,15 +207,3 @@ def another_database(prefect_server: dict[str, str], tmp_path: Path) -> dict[str
     home.mkdir()
     shutil.copy(Path(prefect_server["PREFECT_HOME"], "empty.db"), home / "prefect.db")
     return {"PREFECT_HOME": str(home)}
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert server.poll() is None, "the Prefect server ended"
-            assert time.monotonic() < deadline, "the Prefect server did not answer"
-            time.sleep(0.3)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
 
-from tests.road.conftest import PREFECT
+from tests.prefect_server import PREFECT
 
 CHECKOUT = Path(__file__).parents[2]
 CONTENT: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -25,13 +25,13 @@ def test_every_key_is_known() -> None:
 
 
 @pytest.mark.slow
-def test_every_deployment_registers(prefect_server: dict[str, str]) -> None:
-    api = prefect_server["PREFECT_API_URL"]
+def test_every_deployment_registers(server: dict[str, str]) -> None:
+    api = server["PREFECT_API_URL"]
     for pool in {deployment["work_pool"]["name"] for deployment in CONTENT["deployments"]}:
         httpx.post(f"{api}/work_pools/", json={"name": pool, "type": "process"}).raise_for_status()
     result = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all"],
-        env=os.environ | prefect_server,
+        env=os.environ | server,
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

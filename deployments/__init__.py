@@ -1,0 +1,1 @@
+"""What hubtune runs on: pools, deployments, automations, workers, and all of it on one machine."""

@@ -1,0 +1,60 @@
+"""Registers what prefect.yaml says on a server."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+
+from deployments.parts import program
+from hubtune.errors import StackFailed
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def register(client: SyncPrefectClient, folder: Path, environment: dict[str, str]) -> list[str]:
+    """Register all deployments where one is missing, or where prefect.yaml has changed since they were registered.
+
+    What somebody has changed in the UI since then stays, and schedules that are switched on stay so in any case.
+
+    Args:
+        client: of the server.
+        folder: where it is written down what was registered.
+        environment: Prefect's settings.
+
+    Returns:
+        Their names.
+
+    Raises:
+        StackFailed: Prefect refuses them.
+    """
+    content = (CHECKOUT / "prefect.yaml").read_bytes()
+    names = [deployment["name"] for deployment in yaml.safe_load(content)["deployments"]]
+    # Deployments name the folder that the flows lie in.
+    digest = hashlib.sha256(content + str(CHECKOUT).encode()).hexdigest()
+    noted = folder / "registered"
+    before = client.read_deployments()
+    if set(names) <= {each.name for each in before} and noted.exists() and noted.read_text() == digest:
+        return names
+    active = {(each.name, schedule.slug) for each in before for schedule in each.schedules if schedule.active}
+    _deploy(environment)
+    for each in client.read_deployments():
+        for schedule in each.schedules:
+            if (each.name, schedule.slug) in active and not schedule.active:
+                client.update_deployment_schedule(each.id, schedule.id, active=True)
+    noted.write_text(digest)
+    return names
+
+
+def _deploy(environment: dict[str, str]) -> None:
+    command = program("prefect", "--no-prompt", "deploy", "--all")
+    done = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    if done.returncode != 0:
+        raise StackFailed(
+            f"Prefect refuses the deployments:\n{done.stdout}{done.stderr}",
+            where=str(CHECKOUT / "prefect.yaml"),
+            remedy="mend what the message says",
+        )

@@ -1,0 +1,170 @@
+"""Everything that hubtune needs to run unattended, on this machine: server, work pools, deployments, workers.
+
+Started in this order, and stopped in the reverse one. What is at work when it is stopped is taken up again by the
+workers of the next start; what was finished by then is in the store.
+"""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry
+
+from deployments.automations import ensure_automations, zombies
+from deployments.parts import Part, program
+from deployments.register import CHECKOUT, register
+from deployments.state import end_leftovers, forget, write_state
+from hubtune.errors import InvalidRecipe, StackFailed
+
+# How many runs at once: one training, since an accelerator is not shared.
+POOLS: dict[str, int | None] = {"default": None, "accelerator": 1}
+
+Say = Callable[[str, str], None]
+"""Takes the name of a part, and what is to be said of it."""
+
+# A first start makes the database, which took half a minute on a slow machine.
+_START_SECONDS = 180.0
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.5
+_AT_WORK = [StateType.RUNNING, StateType.PENDING]
+
+
+def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, ready: Callable[[], None]) -> None:
+    """Start everything, and keep it running until KeyboardInterrupt.
+
+    Args:
+        folder: of logs, and of what tells other processes that all this is up.
+        port: where the server listens, on the loopback address.
+        environment: of all parts; Prefect's settings in it are those of this process too.
+        say: takes a line for each part when it is there, and whatever happens to it later.
+        ready: called when all of it is there.
+
+    Raises:
+        StackFailed: something did not start, or all this is up already.
+        InvalidRecipe: something else listens on the port.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout:
+        raise StackFailed("it is up already", where=str(folder), remedy="hubtune down ends it") from None
+    with lock:
+        end_leftovers(folder)
+        _check_port(port)
+        url = f"http://127.0.0.1:{port}"
+        listening = ["--host", "127.0.0.1", "--port", str(port)]
+        server = Part("server", program("prefect", "server", "start", *listening), environment, CHECKOUT, folder)
+        workers = {
+            pool: Part(
+                f"worker {pool}",
+                program("prefect", "worker", "start", "--pool", pool, "--name", _worker_name(pool)),
+                environment,
+                CHECKOUT,
+                folder,
+            )
+            for pool in POOLS
+        }
+        parts = [server, *workers.values()]
+        with get_client(sync_client=True) as client:
+            try:
+                server.start()
+                write_state(folder, url, parts, ready=False)
+                _wait_for(lambda: client.api_healthcheck() is None, server)
+                say("server", f"answers at {url}")
+                _make_pools(client)
+                say("work pools", ", ".join(POOLS))
+                say("deployments", ", ".join(register(client, folder, environment)))
+                say("automations", ", ".join(ensure_automations(client, [zombies()])))
+                for worker in workers.values():
+                    worker.start()
+                    write_state(folder, url, parts, ready=False)
+                for pool, worker in workers.items():
+                    _wait_for(partial(_is_online, client, pool), worker)
+                    say(worker.name, "waits for runs")
+                write_state(folder, url, parts, ready=True)
+                ready()
+                _tend(parts, folder, url, say)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                _stop(client, server, list(workers.values()), say)
+                forget(folder)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InvalidRecipe(
+                f"port {port} cannot be listened on: {error.strerror}",
+                where="--port",
+                remedy="end what listens there, or name another port",
+            ) from None
+
+
+def _worker_name(pool: str) -> str:
+    return f"hubtune {pool} on {socket.gethostname()}"
+
+
+def _wait_for(there: Callable[[], bool], part: Part) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not there():
+        if not part.runs or time.monotonic() > deadline:
+            how = "ended" if not part.runs else f"was not ready after {_START_SECONDS:.0f} s"
+            raise StackFailed(
+                f"{part.name} {how}; the end of its log:\n{part.last_lines()}",
+                where=str(part.log),
+                remedy="mend what the log says, then run hubtune up again",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _make_pools(client: SyncPrefectClient) -> None:
+    for name, limit in POOLS.items():
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=limit))
+
+
+def _is_online(client: SyncPrefectClient, pool: str) -> bool:
+    workers = client.read_workers_for_work_pool(pool)
+    return any(worker.name == _worker_name(pool) and str(worker.status) == "ONLINE" for worker in workers)
+
+
+def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
+    while True:
+        time.sleep(_POLL_SECONDS)
+        for part in parts:
+            if (line := part.tend()) is not None:
+                say(part.name, line)
+                write_state(folder, url, parts, ready=True)
+
+
+def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say) -> None:
+    at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
+    try:
+        interrupted = client.read_flow_runs(flow_run_filter=at_work) if server.runs else []
+    except Exception as error:  # a server that does not answer is no reason to leave its workers running
+        say("server", f"does not answer: {error}")
+        interrupted = []
+    for worker in workers:
+        worker.stop(_STOP_SECONDS)
+        say(worker.name, "is stopped")
+    for run in interrupted:
+        taken_up: State[None] = AwaitingRetry(message="hubtune was stopped while this was at work; it goes on with it")
+        client.set_flow_run_state(run.id, taken_up, force=True)
+        say("run", f"{run.name} was at work and goes on at the next start")
+    server.stop(_STOP_SECONDS)
+    say("server", "is stopped")

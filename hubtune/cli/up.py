@@ -1,0 +1,143 @@
+"""`hubtune up` and `hubtune down`: all that unattended retraining needs, on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from hubtune.errors import HubtuneError, InvalidRecipe, StackFailed
+
+# Nothing is reported to anyone. The newer UI asks a host for analytics when it is opened; the older one does not.
+_SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_METRICS_ENABLED": "true",
+    # How soon it is noticed that a run has died: the shortest time that Prefect takes.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+_DETACHED_SECONDS = 600.0
+
+
+def run_up(port: int, detach: bool) -> int:
+    """Start everything, and keep it running until Ctrl-C.
+
+    Args:
+        port: where the server listens.
+        detach: leave it running in the background, and come back when all of it is there.
+
+    Returns:
+        The exit status 0, once it was ended, or was up already.
+
+    Raises:
+        StackFailed: something did not start.
+        InvalidRecipe: the port is taken, or HUBTUNE_AUTH is not `user:password`.
+    """
+    folder, environment = _folder(), _environment(port)
+    _check_pipeline()
+    from deployments.state import read_state
+
+    if (state := read_state(folder)) is not None:
+        print(f"It is up already: {state.url}. hubtune down ends it.")
+        return 0
+    if detach:
+        return _detach(port, folder)
+    # Before Prefect is imported, which reads them then.
+    os.environ.update(environment)
+    from deployments.stack import run_stack
+
+    # `kill` ends it as cleanly as Ctrl-C; and a shell that starts it in the background has turned SIGINT off.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    console = Console()
+
+    def say(part: str, line: str) -> None:
+        console.print(f"{part:<20} {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def ready() -> None:
+        console.print(f"[bold]All of it is up.[/bold] Open http://127.0.0.1:{port} in a browser; Ctrl-C stops it.")
+        console.print(
+            f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}"
+        )
+
+    try:
+        run_stack(folder, port, environment, say, ready)
+    except KeyboardInterrupt:
+        console.print("All of it is stopped.")
+    return 0
+
+
+def run_down() -> int:
+    """End what `run_up` started, from wherever that was.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        StackFailed: it does not end.
+    """
+    _check_pipeline()
+    from deployments.state import end_stack
+
+    print("All of it is stopped." if end_stack(_folder()) else "Nothing was up.")
+    return 0
+
+
+def _folder() -> Path:
+    return Path.home() / ".hubtune" / "up"
+
+
+def _environment(port: int) -> dict[str, str]:
+    """What all parts run with."""
+    environment = os.environ | _SETTINGS | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    authorization = os.environ.get("HUBTUNE_AUTH")
+    if authorization:
+        if ":" not in authorization.strip(":"):
+            raise InvalidRecipe(
+                "it is not of the form user:password",
+                where="the environment variable HUBTUNE_AUTH",
+                remedy="set it to user:password, or unset it",
+            )
+        environment |= {"PREFECT_SERVER_API_AUTH_STRING": authorization, "PREFECT_API_AUTH_STRING": authorization}
+    return environment
+
+
+def _check_pipeline() -> None:
+    try:
+        import deployments.parts  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise HubtuneError(
+            f"the pipeline is not installed here: {error}",
+            where="hubtune up",
+            remedy="run it in a checkout of hubtune, after `make setup`; the wheel alone only predicts",
+        ) from None
+
+
+def _detach(port: int, folder: Path) -> int:
+    from deployments.parts import program
+    from deployments.state import read_state
+
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "up.log"
+    with log.open("w", encoding="utf-8") as file:
+        keeper = subprocess.Popen(
+            program("hubtune", "up", "--port", str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _DETACHED_SECONDS
+    while (state := read_state(folder)) is None or not state.ready:
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
+            raise StackFailed("it does not come up", where=str(log), remedy="mend what the lines above say")
+        time.sleep(0.3)
+    print(log.read_text(encoding="utf-8"), end="")
+    print("It runs in the background: hubtune down stops it.")
+    return 0

@@ -1,0 +1,159 @@
+"""hubtune as ops run it: a real Prefect server with the project's pools and deployments, and a worker for each pool."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.download_model.conftest import write_small_model
+from tests.prefect_server import PREFECT, running, running_server
+
+CHECKOUT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server with deployments and workers, a store that all of them use, and a small model.
+
+    Args:
+        folder: of the logs and the store.
+        settings: of everything that talks to the server.
+        model: the model section of a recipe.
+        workers: by pool.
+    """
+
+    folder: Path
+    settings: dict[str, str]
+    model: dict[str, str]
+    workers: dict[str, "subprocess.Popen[bytes]"]
+
+    def post(self, path: str, body: Json) -> Any:
+        return httpx.post(f"{self.settings['PREFECT_API_URL']}{path}", json=body).raise_for_status().json()
+
+    def get(self, path: str) -> Any:
+        return httpx.get(f"{self.settings['PREFECT_API_URL']}{path}").raise_for_status().json()
+
+    def recipe(self, **train: Any) -> Json:
+        """Fine-tuning that takes a few seconds: an epoch takes less than one."""
+        short = {"mode": "fine_tuning", "max_length": 16, "epochs": 2}
+        return {"model": self.model, "train": short | train}
+
+    def start(self, deployment: str, parameters: Json) -> Json:
+        """Press Run: a flow run of a deployment."""
+        found: Json = self.get(f"/deployments/name/{deployment}")
+        run: Json = self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        return run
+
+    def retry(self, run: Json) -> None:
+        """Press Retry."""
+        self.set_state(run, "SCHEDULED", "AwaitingRetry")
+
+    def cancel(self, run: Json) -> None:
+        """Press Cancel."""
+        self.set_state(run, "CANCELLING", "Cancelling")
+
+    def set_state(self, run: Json, kind: str, name: str) -> None:
+        answer = self.post(f"/flow_runs/{run['id']}/set_state", {"state": {"type": kind, "name": name}})
+        assert answer["status"] == "ACCEPT", answer
+
+    def read(self, run: Json) -> Json:
+        read: Json = self.get(f"/flow_runs/{run['id']}")
+        return read
+
+    def ended(self, run: Json, seconds: float = 240) -> Json:
+        """A run when it is over."""
+        return self.once(
+            run, lambda read: read["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), seconds
+        )
+
+    def once(self, run: Json, wanted: Callable[[Json], bool], seconds: float = 240) -> Json:
+        deadline = time.monotonic() + seconds
+        while not wanted(read := self.read(run)):
+            assert time.monotonic() < deadline, (read["name"], read["state"], self.log())
+            time.sleep(0.3)
+        return read
+
+    def trainings(self) -> list[Json]:
+        """All runs of `Train` so far, the oldest first."""
+        found = {"flows": {"name": {"any_": ["Train"]}}, "sort": "START_TIME_ASC"}
+        runs: list[Json] = self.post("/flow_runs/filter", found)
+        return sorted(runs, key=lambda run: run["created"])
+
+    def training_after(self, before: int, seconds: float = 120) -> Json:
+        """The next run of `Train`, when the store holds a checkpoint of it."""
+        deadline = time.monotonic() + seconds
+        checkpoints = self.folder / "store" / "artifacts" / "checkpoint"
+        known = set(checkpoints.glob("*/manifest.json"))
+        while True:
+            runs = self.trainings()[before:]
+            if runs and set(checkpoints.glob("*/manifest.json")) - known:
+                return runs[-1]
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.3)
+
+    def said_by(self, run: Json) -> list[str]:
+        """The log of a run, as its page shows it."""
+        lines = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC"})
+        return [line["message"] for line in lines]
+
+    def tasks_of(self, run: Json) -> dict[str, str]:
+        """Task name -> name of its state."""
+        runs = self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}})
+        return {task["name"].rpartition("-")[0]: task["state"]["name"] for task in runs}
+
+    def process_of(self, run: Json) -> psutil.Process:
+        """The process that a worker has started for a run."""
+        for worker in self.workers.values():
+            for process in psutil.Process(worker.pid).children(recursive=True):
+                if run["id"] in process.environ().get("PREFECT__FLOW_RUN_ID", ""):
+                    return process
+        raise AssertionError(f"no worker has a process for {run['name']}")
+
+    def log(self) -> str:
+        return "\n".join((self.folder / f"{pool}.log").read_text(encoding="utf-8")[-3000:] for pool in self.workers)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A server without deployments, pools or workers: the settings that point to it."""
+    with running_server(tmp_path_factory.mktemp("prefect")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> Iterator[Stage]:
+    """The server with everything on it."""
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "temporary").mkdir()
+    own = {
+        "HUBTUNE_STORE": str(folder / "store"),
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "temporary"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}
+    environment |= server | own
+    for pool in ("default", "accelerator"):
+        httpx.post(
+            f"{server['PREFECT_API_URL']}/work_pools/", json={"name": pool, "type": "process"}
+        ).raise_for_status()
+    deploy = [PREFECT, "--no-prompt", "deploy", "--all"]
+    deployed = subprocess.run(deploy, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    with ExitStack() as stack:
+        workers = {
+            pool: stack.enter_context(
+                running([PREFECT, "worker", "start", "--pool", pool], environment, folder / f"{pool}.log")
+            )
+            for pool in ("default", "accelerator")
+        }
+        yield Stage(folder, server | own, write_small_model(folder / "temporary"), workers)
