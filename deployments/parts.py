@@ -32,7 +32,9 @@ class Running(BaseModel):
         """The process, if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            return process if abs(process.create_time() - self.created) < 1 else None
+            same = abs(process.create_time() - self.created) < 1
+            # What has ended stays in the list until its parent has asked for its status.
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 

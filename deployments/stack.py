@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelled
 
 from deployments.automations import ensure_automations, zombies
 from deployments.parts import Part, program
@@ -35,7 +36,7 @@ Say = Callable[[str, str], None]
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.5
-_AT_WORK = [StateType.RUNNING, StateType.PENDING]
+_AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, ready: Callable[[], None]) -> None:
@@ -80,7 +81,9 @@ def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, re
                 write_state(folder, url, parts, ready=False)
                 _wait_for(lambda: client.api_healthcheck() is None, server)
                 say("server", f"answers at {url}")
-                _make_pools(client)
+                # Whoever kept all this up before may have been killed, with all that was at work.
+                _take_up(client, _at_work(client), say)
+                make_pools(client)
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
                 say("automations", ", ".join(ensure_automations(client, [zombies()])))
@@ -130,7 +133,12 @@ def _wait_for(there: Callable[[], bool], part: Part) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _make_pools(client: SyncPrefectClient) -> None:
+def make_pools(client: SyncPrefectClient) -> None:
+    """Make the work pools that are not there; the others are left as somebody may have changed them.
+
+    Args:
+        client: of the server.
+    """
     for name, limit in POOLS.items():
         try:
             client.read_work_pool(name)
@@ -140,7 +148,7 @@ def _make_pools(client: SyncPrefectClient) -> None:
 
 def _is_online(client: SyncPrefectClient, pool: str) -> bool:
     workers = client.read_workers_for_work_pool(pool)
-    return any(worker.name == _worker_name(pool) and str(worker.status) == "ONLINE" for worker in workers)
+    return any(worker.name == _worker_name(pool) and worker.status is WorkerStatus.ONLINE for worker in workers)
 
 
 def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
@@ -152,19 +160,36 @@ def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
                 write_state(folder, url, parts, ready=True)
 
 
-def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say) -> None:
+def _at_work(client: SyncPrefectClient) -> set[UUID]:
+    """Runs that a worker of the pools has taken. Those of a command line are none of these."""
     at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
+    return {run.id for run in client.read_flow_runs(flow_run_filter=at_work) if run.work_pool_name in POOLS}
+
+
+def _take_up(client: SyncPrefectClient, runs: set[UUID], say: Say) -> None:
+    """Have runs that were interrupted taken by the workers of the next start. None of them has a worker any more."""
+    for run in map(client.read_flow_run, runs):
+        state: State[None]
+        if run.state is None or not (run.state.type in _AT_WORK or run.state.is_crashed()):
+            continue
+        if run.state.is_cancelling():
+            state = Cancelled(message="hubtune was stopped while this was being cancelled")
+        else:
+            state = AwaitingRetry(message="hubtune was stopped while this was at work; it goes on with it")
+            say("run", f"{run.name} was at work when hubtune was stopped, and goes on with it")
+        client.set_flow_run_state(run.id, state, force=True)
+
+
+def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say) -> None:
     try:
-        interrupted = client.read_flow_runs(flow_run_filter=at_work) if server.runs else []
+        interrupted = _at_work(client) if server.runs else set()
     except Exception as error:  # a server that does not answer is no reason to leave its workers running
         say("server", f"does not answer: {error}")
-        interrupted = []
+        interrupted = set()
     for worker in workers:
         worker.stop(_STOP_SECONDS)
         say(worker.name, "is stopped")
-    for run in interrupted:
-        taken_up: State[None] = AwaitingRetry(message="hubtune was stopped while this was at work; it goes on with it")
-        client.set_flow_run_state(run.id, taken_up, force=True)
-        say("run", f"{run.name} was at work and goes on at the next start")
+    if interrupted:
+        _take_up(client, interrupted, say)
     server.stop(_STOP_SECONDS)
     say("server", "is stopped")

@@ -44,13 +44,13 @@ def retrain(recipe: Recipe, refresh: list[Block] | None = None) -> RunReport | S
     """Retrain a classifier and publish it.
 
     Args:
-        recipe: everything that may be set; every field has a default, so `{}` will do. (A default recipe here would be
-            a complete one: the form would show the defaults of one mode, and keep them when another is chosen.)
-        refresh: blocks that work even if their result is in the store.
+        recipe: Everything that may be set. What is left out has its default.
+        refresh: Blocks that work even if their result is in the store.
 
     Returns:
         What the run did; inside a failed state when a block failed.
     """
+    # `recipe` has no default: that would be a complete one, and a form would show, and keep, the values of one mode.
     timeline = Timeline()
     made: dict[str, Artifact] = {}
     try:

@@ -62,7 +62,8 @@ def run_up(port: int, detach: bool) -> int:
     def ready() -> None:
         console.print(f"[bold]All of it is up.[/bold] Open http://127.0.0.1:{port} in a browser; Ctrl-C stops it.")
         console.print(
-            f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}"
+            f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}",
+            soft_wrap=True,
         )
 
     try:

@@ -139,6 +139,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
         "HOME": str(folder),
         "TMPDIR": str(folder / "temporary"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}
     environment |= server | own
