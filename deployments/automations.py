@@ -7,8 +7,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.schemas.automations import Posture
 
-# A run sends a sign of life every 30 s: three of them are missed, and not one that was late.
-_SILENCE = timedelta(seconds=100)
+# A run sends a sign of life every 180 s, unless its worker is told otherwise: two are missed, and not one was late.
+_SILENCE = timedelta(seconds=400)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Of these it is known where they are: over, or not at work.
 _QUIET = (

@@ -18,8 +18,6 @@ _SETTINGS = {
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_METRICS_ENABLED": "true",
-    # How soon it is noticed that a run has died: the shortest time that Prefect takes.
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 _DETACHED_SECONDS = 600.0
 

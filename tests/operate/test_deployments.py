@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
 
+from tests.operate.conftest import make_pools
 from tests.prefect_server import PREFECT
 
 CHECKOUT = Path(__file__).parents[2]
@@ -27,8 +28,7 @@ def test_every_key_is_known() -> None:
 @pytest.mark.slow
 def test_every_deployment_registers(server: dict[str, str]) -> None:
     api = server["PREFECT_API_URL"]
-    for pool in {deployment["work_pool"]["name"] for deployment in CONTENT["deployments"]}:
-        httpx.post(f"{api}/work_pools/", json={"name": pool, "type": "process"}).raise_for_status()
+    make_pools(server)
     result = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all"],
         env=os.environ | server,

@@ -67,12 +67,14 @@ def test_automations_are_made_once_and_stay_switched_off(client: SyncPrefectClie
 def test_a_run_that_gives_no_sign_of_life_is_reported_as_crashed(client: SyncPrefectClient, stage: Stage) -> None:
     (name,) = ensure_automations(client, [zombies(timedelta(seconds=40))])
     try:
+        before = len(stage.trainings())
         run = stage.start("Retrain/on-demand", {"recipe": stage.recipe(seed=4, epochs=500)})
-        stage.once(run, lambda read: read["state"]["type"] == "RUNNING")
+        # Its first sign of life is on its way when it begins.
+        stage.once(run, lambda read: len(stage.trainings()) > before)
         process = stage.process_of(run)
         # As on a machine that hangs: its worker sees a process that has not ended.
         process.suspend()
-        crashed = stage.ended(run)
+        crashed = stage.ended(run, 150)
         assert crashed["state"]["type"] == "CRASHED"
         assert "no sign of life for 40 s" in crashed["state"]["message"]
         for training in stage.trainings():
