@@ -47,6 +47,31 @@ def published_rows(name: str, rows: Artifact) -> Artifact | None:
     return reference
 
 
+def count_new_rows(name: str, rows: Artifact) -> int:
+    """How many rows the latest version of a model has never seen, in whichever split.
+
+    Args:
+        name: the model's name.
+        rows: clean rows.
+
+    Returns:
+        All of them where no version is published, or where its rows cannot be had any more.
+    """
+    import polars as pl
+
+    store = Store.open()
+    model = PublishedModel(store, name)
+    versions = model.versions()
+
+    def keys(artifact: Artifact) -> pl.LazyFrame:
+        return pl.scan_parquet(sorted(store.checkout(artifact).glob("*.parquet")), glob=False).select("key")
+
+    now = keys(rows)
+    if (reference := model.ancestor(versions[-1], "rows") if versions else None) is not None:
+        now = now.join(keys(reference), on="key", how="anti")
+    return int(now.select(pl.len()).collect().item())
+
+
 @task(name="Compare with published data", timeout_seconds=3600, **RETRY)
 def compare_with_published(
     rows: Artifact, reference: Artifact, recipe: DriftRecipe, name: str, refresh: bool = False

@@ -33,7 +33,7 @@ def test_what_somebody_changed_in_the_ui_stays(
     make_pools(client)
     assert client.read_work_pool("accelerator").concurrency_limit == POOLS["accelerator"] == 1
     names = register(client, tmp_path, environment)
-    assert names == ["on-demand", "nightly", "train-on-accelerator"]
+    assert names == ["on-demand", "nightly", "data-watch", "train-on-accelerator"]
     nightly = client.read_deployment_by_name("Retrain/nightly")
     (schedule,) = nightly.schedules
     assert not schedule.active
