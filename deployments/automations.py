@@ -1,5 +1,6 @@
 """What the server does by itself when something happens, made in code and the same however often it is made."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger
@@ -47,7 +48,19 @@ def zombies(silence: timedelta = _SILENCE) -> AutomationCore:
     )
 
 
-def ensure_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> list[str]:
+def remove_automations(client: SyncPrefectClient, names: Sequence[str]) -> None:
+    """Remove automations.
+
+    Args:
+        client: of the server.
+        names: theirs; those that are not there are passed over.
+    """
+    for name in names:
+        for automation in client.read_automations_by_name(name):
+            client.delete_automation(automation.id)
+
+
+def ensure_automations(client: SyncPrefectClient, wanted: Sequence[AutomationCore]) -> list[str]:
     """Make automations, or make those of the same name the same again.
 
     Args:

@@ -20,7 +20,8 @@ from prefect.client.schemas.objects import State, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
-from deployments.automations import ensure_automations, zombies
+from deployments.alerts import NAMES, alerts
+from deployments.automations import ensure_automations, remove_automations, zombies
 from deployments.parts import Part, program
 from deployments.register import CHECKOUT, register
 from deployments.state import end_leftovers, forget, write_state
@@ -86,7 +87,7 @@ def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, re
                 make_pools(client)
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
-                say("automations", ", ".join(ensure_automations(client, [zombies()])))
+                say("automations", ", ".join(_automate(client, environment.get("HUBTUNE_ALERTS"))))
                 for worker in workers.values():
                     worker.start()
                     write_state(folder, url, parts, ready=False)
@@ -144,6 +145,12 @@ def make_pools(client: SyncPrefectClient) -> None:
             client.read_work_pool(name)
         except ObjectNotFound:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=limit))
+
+
+def _automate(client: SyncPrefectClient, target: str | None) -> list[str]:
+    if not target:
+        remove_automations(client, NAMES)
+    return ensure_automations(client, [zombies(), *(alerts(client, target) if target else ())])
 
 
 def _is_online(client: SyncPrefectClient, pool: str) -> bool:

@@ -12,6 +12,7 @@ anything is trained.
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
@@ -23,7 +24,7 @@ from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
 from schemas.handoff import SPLITS, EvaluationFacts
 from schemas.recipe import Block, Recipe
-from schemas.report import RunReport
+from schemas.report import PUBLISHED_EVENT, RunReport
 from tasks.download_data.task import download_data
 from tasks.download_model.task import download_model
 from tasks.drift.task import compare_with_published, published_rows
@@ -88,7 +89,23 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     published = timeline.run(publish_model, model, rows, classifier, evaluation, logs, recipe, "publish" in refresh)
     release = made["publish"] = published["release"]
     # The task has just verified the version.
-    return PublishedModel(Store.open(), str(recipe.name)).find(release, hashes=False)
+    version = PublishedModel(Store.open(), str(recipe.name)).find(release, hashes=False)
+    if timeline.outcomes[-1].state != "Cached":
+        _tell(recipe, version, evaluation)
+    return version
+
+
+def _tell(recipe: Recipe, version: int | None, evaluation: Artifact) -> None:
+    """An event for whoever wants to know of new versions."""
+    test = EvaluationFacts.model_validate(evaluation.facts).metrics["test"]
+    emit_event(
+        PUBLISHED_EVENT,
+        resource={
+            "prefect.resource.id": f"hubtune.model.{recipe.name}.{version}",
+            "prefect.resource.name": f"Version {version} of {recipe.name}",
+        },
+        payload={"text": f"Test accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows."},
+    )
 
 
 def _report(

@@ -5,6 +5,10 @@ from pydantic import BaseModel, ConfigDict
 from schemas.handoff import Metrics, Split
 
 
+PUBLISHED_EVENT = "hubtune.model.published"
+"""Name of the event that a run gives when it has published a version."""
+
+
 class TaskOutcome(BaseModel):
     """One task of the run. `state` is Prefect's name of it: Completed, Cached, Failed, ..."""
 

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.download_model.conftest import write_small_model
 from tests.prefect_server import PREFECT, running, running_server
@@ -162,3 +164,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
             for pool in ("default", "accelerator")
         }
         yield Stage(folder, server | own, write_small_model(folder / "temporary"), workers)
+
+
+@pytest.fixture
+def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        yield client

@@ -1,15 +1,13 @@
 """What `hubtune up` puts on a server, and what it leaves as somebody has made it."""
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.events.schemas.automations import EventTrigger
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.automations import ensure_automations, zombies
 from deployments.register import register
@@ -17,12 +15,6 @@ from deployments.stack import POOLS, make_pools
 from tests.operate.conftest import Stage
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
-        yield client
 
 
 def test_what_somebody_changed_in_the_ui_stays(
