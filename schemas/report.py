@@ -4,7 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.handoff import Metrics, Split
 
-
 PUBLISHED_EVENT = "hubtune.model.published"
 """Name of the event that a run gives when it has published a version."""
 
