@@ -8,8 +8,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.schemas.automations import Posture
 
-# A run sends a sign of life every 180 s, unless its worker is told otherwise: two are missed, and not one was late.
-_SILENCE = timedelta(seconds=400)
+# A run sends a sign of life every 180 s, unless its worker is told otherwise. A server that is away for a while, which
+# runs wait for (flows/accelerator.py), is no death.
+_SILENCE = timedelta(seconds=1200)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Of these it is known where they are: over, or not at work.
 _QUIET = (

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -16,26 +17,25 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 class Running(BaseModel):
-    """A process: its number, and when it began, since numbers are used again."""
+    """A process: its number, and its command, since numbers are used again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pid: int
-    created: float
+    command: list[str]
 
     @classmethod
     def of(cls, process: psutil.Process) -> "Running":
         """What tells a process from all others of this machine."""
-        return cls(pid=process.pid, created=process.create_time())
+        return cls(pid=process.pid, command=process.cmdline())
 
     def process(self) -> psutil.Process | None:
         """The process, if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 1
-            # What has ended stays in the list until its parent has asked for its status.
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
+            # What has ended stays in the list, without a command, until its parent has asked for its status.
+            return process if process.cmdline() == self.command else None
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
 
@@ -55,6 +55,7 @@ class Part:
     ) -> None:
         self.name, self.log = name, logs / f"{name.replace(' ', '-')}.log"
         self.running: Running | None = None
+        self.since = datetime.now(UTC)
         self._command, self._environment, self._folder = list(command), dict(environment), folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._wait = self._due = 0.0
@@ -71,7 +72,7 @@ class Part:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._started = time.monotonic()
+        self._started, self.since = time.monotonic(), datetime.now(UTC)
         # As a process that is not waited for, it is there to be asked, even if it has ended by now.
         self.running = Running.of(psutil.Process(self._process.pid))
 

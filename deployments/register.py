@@ -6,11 +6,14 @@ from pathlib import Path
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from deployments.parts import program
 from hubtune.errors import StackFailed
 
 CHECKOUT = Path(__file__).parents[1]
+FLOWS = ["Retrain", "Train", "Watch data"]
+"""Names of the flows in prefect.yaml: deployments of others may be called like ours."""
 
 
 def register(client: SyncPrefectClient, folder: Path, environment: dict[str, str]) -> list[str]:
@@ -34,15 +37,18 @@ def register(client: SyncPrefectClient, folder: Path, environment: dict[str, str
     # Deployments name the folder that the flows lie in.
     digest = hashlib.sha256(content + str(CHECKOUT).encode()).hexdigest()
     noted = folder / "registered"
-    before = client.read_deployments()
+    ours = FlowFilter(name=FlowFilterName(any_=FLOWS))
+    before = client.read_deployments(flow_filter=ours)
     if set(names) <= {each.name for each in before} and noted.exists() and noted.read_text() == digest:
         return names
-    active = {(each.name, schedule.slug) for each in before for schedule in each.schedules if schedule.active}
-    _deploy(environment)
-    for each in client.read_deployments():
-        for schedule in each.schedules:
-            if (each.name, schedule.slug) in active and not schedule.active:
-                client.update_deployment_schedule(each.id, schedule.id, active=True)
+    active = {(each.id, schedule.slug) for each in before for schedule in each.schedules if schedule.active}
+    try:
+        _deploy(environment)
+    finally:
+        for each in client.read_deployments(flow_filter=ours):
+            for schedule in each.schedules:
+                if schedule.slug is not None and (each.id, schedule.slug) in active and not schedule.active:
+                    client.update_deployment_schedule(each.id, schedule.id, active=True)
     noted.write_text(digest)
     return names
 

@@ -8,23 +8,32 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import State, StateType, WorkerStatus
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled
+from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
-from deployments.parts import Part, program
-from deployments.register import CHECKOUT, register
+from deployments.parts import Part, end, program
+from deployments.register import CHECKOUT, FLOWS, register
 from deployments.state import end_leftovers, forget, write_state
+from flows.accelerator import TRAINING
 from hubtune.errors import InvalidRecipe, StackFailed
 
 # How many runs at once: one training, since an accelerator is not shared.
@@ -37,16 +46,25 @@ Say = Callable[[str, str], None]
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.5
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
-def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, ready: Callable[[], None]) -> None:
+def run_stack(
+    folder: Path,
+    port: int,
+    environment: dict[str, str],
+    of_workers: dict[str, str],
+    say: Say,
+    ready: Callable[[], None],
+) -> None:
     """Start everything, and keep it running until KeyboardInterrupt.
 
     Args:
         folder: of logs, and of what tells other processes that all this is up.
         port: where the server listens, on the loopback address.
-        environment: of all parts; Prefect's settings in it are those of this process too.
+        environment: of the server; Prefect's settings in it are those of this process too.
+        of_workers: the environment of the workers, and so of all runs.
         say: takes a line for each part when it is there, and whatever happens to it later.
         ready: called when all of it is there.
 
@@ -69,21 +87,24 @@ def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, re
             pool: Part(
                 f"worker {pool}",
                 program("prefect", "worker", "start", "--pool", pool, "--name", _worker_name(pool)),
-                environment,
+                of_workers,
                 CHECKOUT,
                 folder,
             )
             for pool in POOLS
         }
         parts = [server, *workers.values()]
+        # The runs in a database of one's own are those of this machine; in another one they may be anybody's.
+        shared = _DATABASE in environment
         with get_client(sync_client=True) as client:
             try:
                 server.start()
                 write_state(folder, url, parts, ready=False)
                 _wait_for(lambda: client.api_healthcheck() is None, server)
                 say("server", f"answers at {url}")
-                # Whoever kept all this up before may have been killed, with all that was at work.
-                _take_up(client, _at_work(client), say)
+                if not shared:
+                    # Whoever kept all this up before may have been killed, with all that was at work.
+                    _take_up(client, _at_work(client), say)
                 make_pools(client)
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
@@ -92,15 +113,15 @@ def run_stack(folder: Path, port: int, environment: dict[str, str], say: Say, re
                     worker.start()
                     write_state(folder, url, parts, ready=False)
                 for pool, worker in workers.items():
-                    _wait_for(partial(_is_online, client, pool), worker)
+                    _wait_for(partial(_is_online, client, pool, worker.since), worker)
                     say(worker.name, "waits for runs")
                 write_state(folder, url, parts, ready=True)
                 ready()
                 _tend(parts, folder, url, say)
             finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                _stop(client, server, list(workers.values()), say)
+                for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(ending, signal.SIG_IGN)
+                _stop(client, server, list(workers.values()), say, shared=shared)
                 forget(folder)
 
 
@@ -153,9 +174,10 @@ def _automate(client: SyncPrefectClient, target: str | None) -> list[str]:
     return ensure_automations(client, [zombies(), *(alerts(client, target) if target else ())])
 
 
-def _is_online(client: SyncPrefectClient, pool: str) -> bool:
-    workers = client.read_workers_for_work_pool(pool)
-    return any(worker.name == _worker_name(pool) and worker.status is WorkerStatus.ONLINE for worker in workers)
+def _is_online(client: SyncPrefectClient, pool: str, since: datetime) -> bool:
+    ours = [each for each in client.read_workers_for_work_pool(pool) if each.name == _worker_name(pool)]
+    # The worker of the last start had the same name.
+    return any(each.last_heartbeat_time is not None and each.last_heartbeat_time > since for each in ours)
 
 
 def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
@@ -168,35 +190,56 @@ def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
 
 
 def _at_work(client: SyncPrefectClient) -> set[UUID]:
-    """Runs that a worker of the pools has taken. Those of a command line are none of these."""
+    """Runs of the project's flows that a worker of its pools has taken. Those of a command line are none of these."""
     at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
-    return {run.id for run in client.read_flow_runs(flow_run_filter=at_work) if run.work_pool_name in POOLS}
+    flows = FlowFilter(name=FlowFilterName(any_=FLOWS))
+    found = client.read_flow_runs(flow_filter=flows, flow_run_filter=at_work)
+    return {run.id for run in found if run.work_pool_name in POOLS}
 
 
 def _take_up(client: SyncPrefectClient, runs: set[UUID], say: Say) -> None:
-    """Have runs that were interrupted taken by the workers of the next start. None of them has a worker any more."""
+    """See to it that runs which were interrupted go on at the next start. None of them has a worker any more."""
     for run in map(client.read_flow_run, runs):
-        state: State[None]
+        _end_process_of(run)
         if run.state is None or not (run.state.type in _AT_WORK or run.state.is_crashed()):
             continue
+        state: State[None]
         if run.state.is_cancelling():
             state = Cancelled(message="hubtune was stopped while this was being cancelled")
+        elif client.read_flow(run.flow_id).name == TRAINING:
+            # Whoever waits for it asks again, and that goes on from its checkpoint.
+            state = Crashed(message="hubtune was stopped while this was at work")
         else:
             state = AwaitingRetry(message="hubtune was stopped while this was at work; it goes on with it")
             say("run", f"{run.name} was at work when hubtune was stopped, and goes on with it")
         client.set_flow_run_state(run.id, state, force=True)
 
 
-def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say) -> None:
+def _end_process_of(run: FlowRun) -> None:
+    """End what is left of a run: its process outlives a worker that was killed."""
     try:
-        interrupted = _at_work(client) if server.runs else set()
-    except Exception as error:  # a server that does not answer is no reason to leave its workers running
+        process = psutil.Process(int(run.infrastructure_pid or ""))
+        ours = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
+    except (ValueError, psutil.Error):
+        return
+    if ours:
+        end(process, _STOP_SECONDS)
+
+
+def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say, *, shared: bool) -> None:
+    """Stop everything: a server that does not answer is no reason to leave its workers running."""
+    interrupted = set[UUID]()
+    try:
+        interrupted = _at_work(client) if server.runs and not shared else interrupted
+    except Exception as error:
         say("server", f"does not answer: {error}")
-        interrupted = set()
     for worker in workers:
         worker.stop(_STOP_SECONDS)
         say(worker.name, "is stopped")
-    if interrupted:
-        _take_up(client, interrupted, say)
+    try:
+        # Since it was asked, a worker may have taken another one.
+        _take_up(client, interrupted | (_at_work(client) if server.runs and not shared else set()), say)
+    except Exception as error:
+        say("server", f"could not be told which runs go on: {error}")
     server.stop(_STOP_SECONDS)
     say("server", "is stopped")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deployments.parts import Part, Running, end
@@ -12,8 +13,8 @@ from hubtune.errors import StackFailed
 
 _FILE = "state.json"
 _PART_SECONDS = 20.0
-# Longer than all parts may take one after the other.
-_END_SECONDS = 120.0
+# Longer than all parts may take one after the other, twice each.
+_END_SECONDS = 180.0
 
 
 class StackState(BaseModel):
@@ -58,7 +59,7 @@ def read_state(folder: Path) -> StackState | None:
         The state; None if nothing is up.
     """
     state = _read(folder)
-    return state if state is not None and state.keeper.process() is not None else None
+    return state if state is not None and _is_kept(folder) else None
 
 
 def end_leftovers(folder: Path) -> None:
@@ -70,8 +71,8 @@ def end_leftovers(folder: Path) -> None:
     state = _read(folder)
     if state is None:
         return
-    # Workers before the server: what they have to say is still taken.
-    for running in reversed(state.parts.values()):
+    # The server first: what the others would say of their end is not that of their runs, which are taken up again.
+    for running in state.parts.values():
         if (process := running.process()) is not None:
             end(process, _PART_SECONDS)
     forget(folder)
@@ -106,6 +107,15 @@ def end_stack(folder: Path) -> bool:
                 remedy=f"see its log there; kill -9 {keeper.pid}, then hubtune down once more, ends it by force",
             ) from None
     return True
+
+
+def _is_kept(folder: Path) -> bool:
+    """Whether a process keeps a stack up: it holds the lock as long as it lives."""
+    try:
+        with FileLock(folder / "lock").acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _read(folder: Path) -> StackState | None:

@@ -2,11 +2,13 @@
 
 One training comes of it, whoever asks for it and however often: runs of the deployment carry a key that is made of all
 that the training depends on, and the number of the attempt. Who finds such a run at work waits for it; only where the
-last one failed is there another, which goes on from the checkpoint in the store.
+last one failed is there another, which goes on from the checkpoint in the store. (A worker that is cut off from the
+server for so long that it counts as dead may still train beside the next one: both end with the same bytes.)
 """
 
 import hashlib
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -20,22 +22,24 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from hubtune.errors import TrainingFailed, WorkerDied
+from hubtune.errors import ServerUnavailable, TrainingFailed, WorkerDied
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.train_recipe import TrainRecipe
 from tasks.execution import RETRY, Outputs, run_once
 from tasks.retrain.task import BLOCK_VERSION, block_key, block_parameters
 
-DEPLOYMENT = "Train/train-on-accelerator"
+TRAINING = "Train"
+"""Name of the flow that trains for others."""
+DEPLOYMENT = f"{TRAINING}/train-on-accelerator"
 
 _POLL_SECONDS = 2.0
 # A Prefect server that is started anew should not cost a training of hours.
@@ -47,9 +51,15 @@ def has_accelerator() -> bool:
     """Whether the server knows the deployment that trains on an accelerator pool."""
     with get_client(sync_client=True) as client:
         try:
-            client.read_deployment_by_name(DEPLOYMENT)
+            _patient(client.read_deployment_by_name, DEPLOYMENT)
         except ObjectNotFound:
             return False
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            raise ServerUnavailable(
+                f"the Prefect server does not say whether there is an accelerator: {error}",
+                where=str(client.api_url),
+                remedy="see that it answers, then press Retry; what was done is kept",
+            ) from error
     return True
 
 
@@ -78,7 +88,7 @@ def train_on_accelerator(
 
     def work(producer: Producer) -> Outputs:
         # What is asked for again is another training than the one that is in the store.
-        asked = f"{key.digest}, again in {this_run.id}" if refresh else key.digest
+        asked = f"{store.root} {key.digest}{f', again in {this_run.id}' if refresh else ''}"
         what = {
             "name": f"{name}, {recipe.mode}",
             "key": hashlib.sha256(asked.encode()).hexdigest(),
@@ -129,14 +139,20 @@ def _ask(client: SyncPrefectClient, what: dict[str, Any], attempt: int) -> FlowR
     """The run of an attempt: the one that there is, whoever asked for it, or else a new one."""
     key = f"{what['key']}-{attempt}"
     wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-    if found := client.read_flow_runs(flow_run_filter=wanted):
+    if found := _patient(client.read_flow_runs, flow_run_filter=wanted):
         if not _is_over(found[0]):
             get_run_logger().info("%s has been asked for already: waiting for it", _described(found[0]))
-        return found[0]
+        there: FlowRun = found[0]
+        return there
     # Of two that ask at the same moment the server gives both the same run.
-    made: FlowRun = run_deployment(
-        DEPLOYMENT, parameters=what["parameters"], flow_run_name=what["name"], idempotency_key=key, timeout=0
-    )  # type: ignore[assignment]  # this is not async
+    made: FlowRun = _patient(
+        run_deployment,
+        DEPLOYMENT,
+        parameters=what["parameters"],
+        flow_run_name=what["name"],
+        idempotency_key=key,
+        timeout=0,
+    )
     get_run_logger().info("%s is asked for", _described(made))
     return made
 
@@ -144,15 +160,9 @@ def _ask(client: SyncPrefectClient, what: dict[str, Any], attempt: int) -> FlowR
 def _wait(client: SyncPrefectClient, child: FlowRun) -> FlowRun:
     """A run of the worker when it is over."""
     log = get_run_logger()
-    patient = Retrying(
-        retry=retry_if_exception_type(httpx.TransportError),
-        wait=wait_exponential_jitter(_POLL_SECONDS, 30),
-        stop=stop_after_delay(_SERVER_AWAY_SECONDS),
-        reraise=True,
-    )
     said, since = "", time.monotonic()
     while True:
-        child = patient(client.read_flow_run, child.id)
+        child = _patient(client.read_flow_run, child.id)
         if _is_over(child):
             return child
         if (name := str(_state(child).name)) != said:
@@ -189,11 +199,28 @@ def _refuse_unless_completed(client: SyncPrefectClient, child: FlowRun) -> None:
 def _was_cancelled_with_its_parent(client: SyncPrefectClient, child: FlowRun) -> bool:
     if child.parent_task_run_id is None:
         return False
-    parent = client.read_task_run(child.parent_task_run_id).flow_run_id
+    parent = _patient(client.read_task_run, child.parent_task_run_id).flow_run_id
     if parent is None or str(parent) == this_run.id:
         return False
-    state = client.read_flow_run(parent).state
+    state = _patient(client.read_flow_run, parent).state
     return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def _patient(ask: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Ask the server; where it is away, for a quarter of an hour."""
+    patience = Retrying(
+        retry=retry_if_exception(_is_away),
+        wait=wait_exponential_jitter(_POLL_SECONDS, 30),
+        stop=stop_after_delay(_SERVER_AWAY_SECONDS),
+        reraise=True,
+    )
+    return patience(ask, *arguments, **named)
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+    return isinstance(error, httpx.TransportError)
 
 
 def _is_over(run: FlowRun) -> bool:

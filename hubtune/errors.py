@@ -116,6 +116,12 @@ class StoreUnavailable(HubtuneError):
     retryable = True
 
 
+class ServerUnavailable(HubtuneError):
+    """The Prefect server did not answer. Trying again can help."""
+
+    retryable = True
+
+
 class StackFailed(HubtuneError):
     """Server, workers or deployments on this machine do not start or do not end; the message holds what they said."""
 

@@ -6,7 +6,7 @@ import pytest
 
 _TESTS = Path(__file__).parent
 # They take longest: whatever is left at the end should be short.
-_FIRST = ("road", "retrain", "retrain processes", "publish", "download_model")
+_FIRST = ("road", "operate", "retrain", "retrain processes", "publish", "download_model")
 # Of `retrain`: these mostly wait for processes of their own.
 _START_PROCESSES = ("test_strategy.py", "test_checkpoints.py", "test_train.py")
 

@@ -57,6 +57,8 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
 
     for name, value in _PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    if authorization := os.environ.get("HUBTUNE_AUTH"):
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", authorization)
     from prefect import tags
 
     from flows.retrain import retrain

@@ -1,5 +1,6 @@
 """`hubtune up` and `hubtune down`: all that unattended retraining needs, on this machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ _SETTINGS = {
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_METRICS_ENABLED": "true",
+    # In memory they are lost when the server is started anew, which ends all runs of deployments with a limit.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 _DETACHED_SECONDS = 600.0
 
@@ -47,15 +50,18 @@ def run_up(port: int, detach: bool) -> int:
         return _detach(port, folder)
     # Before Prefect is imported, which reads them then.
     os.environ.update(environment)
+    import httpx
+
     from deployments.stack import run_stack
 
     # `kill` ends it as cleanly as Ctrl-C; and a shell that starts it in the background has turned SIGINT off.
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     console = Console()
 
     def say(part: str, line: str) -> None:
-        console.print(f"{part:<20} {line}", markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            console.print(f"{part:<20} {line}", markup=False, highlight=False, soft_wrap=True)
 
     def ready() -> None:
         console.print(f"[bold]All of it is up.[/bold] Open http://127.0.0.1:{port} in a browser; Ctrl-C stops it.")
@@ -65,7 +71,11 @@ def run_up(port: int, detach: bool) -> int:
         )
 
     try:
-        run_stack(folder, port, environment, say, ready)
+        run_stack(folder, port, environment, _of_workers(environment), say, ready)
+    except (httpx.HTTPError, OSError) as error:
+        raise StackFailed(
+            f"{type(error).__name__}: {error}", where=str(folder), remedy="see the logs there, then try again"
+        ) from error
     except KeyboardInterrupt:
         console.print("All of it is stopped.")
     return 0
@@ -94,16 +104,27 @@ def _folder() -> Path:
 def _environment(port: int) -> dict[str, str]:
     """What all parts run with."""
     environment = os.environ | _SETTINGS | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    store = environment.get("HUBTUNE_STORE")
+    if store and "://" not in store:
+        # Runs have a working directory of their own.
+        environment["HUBTUNE_STORE"] = str(Path(store).expanduser().absolute())
     authorization = os.environ.get("HUBTUNE_AUTH")
     if authorization:
-        if ":" not in authorization.strip(":"):
+        if ":" not in authorization.strip(":") or not authorization.isascii():
             raise InvalidRecipe(
-                "it is not of the form user:password",
+                "it is not of the form user:password, or not in ASCII",
                 where="the environment variable HUBTUNE_AUTH",
                 remedy="set it to user:password, or unset it",
             )
+        # Prefect's names for it.
         environment |= {"PREFECT_SERVER_API_AUTH_STRING": authorization, "PREFECT_API_AUTH_STRING": authorization}
     return environment
+
+
+def _of_workers(environment: dict[str, str]) -> dict[str, str]:
+    """What runs need of it. Prefect writes their environment to files: passwords of the server are no part of it."""
+    not_theirs = ("PREFECT_SERVER_", "HUBTUNE_AUTH", "HUBTUNE_ALERTS")
+    return {name: value for name, value in environment.items() if not name.startswith(not_theirs)}
 
 
 def _check_pipeline() -> None:
@@ -132,11 +153,16 @@ def _detach(port: int, folder: Path) -> int:
             start_new_session=True,
         )
     deadline = time.monotonic() + _DETACHED_SECONDS
-    while (state := read_state(folder)) is None or not state.ready:
-        if keeper.poll() is not None or time.monotonic() > deadline:
-            print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
-            raise StackFailed("it does not come up", where=str(log), remedy="mend what the lines above say")
-        time.sleep(0.3)
+    try:
+        while (state := read_state(folder)) is None or not state.ready:
+            if keeper.poll() is not None or time.monotonic() > deadline:
+                print(log.read_text(encoding="utf-8"), file=sys.stderr, end="")
+                raise StackFailed("it does not come up", where=str(log), remedy="mend what the lines above say")
+            time.sleep(0.3)
+    except BaseException:
+        # It ends all that it has started by then.
+        keeper.terminate()
+        raise
     print(log.read_text(encoding="utf-8"), end="")
     print("It runs in the background: hubtune down stops it.")
     return 0

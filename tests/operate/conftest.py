@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.stack import make_pools
 from tests.download_model.conftest import write_small_model
 from tests.prefect_server import PREFECT, running, running_server
 
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 CHECKOUT = Path(__file__).parents[2]
 Json = dict[str, Any]
 
@@ -39,7 +41,13 @@ class Stage:
     workers: dict[str, "subprocess.Popen[bytes]"]
 
     def post(self, path: str, body: Json) -> Any:
-        return httpx.post(f"{self.settings['PREFECT_API_URL']}{path}", json=body).raise_for_status().json()
+        # A server on SQLite says that its database is busy: whoever asks tries again, as Prefect's client does.
+        for _ in range(20):
+            answer = httpx.post(f"{self.settings['PREFECT_API_URL']}{path}", json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
+        return answer.raise_for_status().json()
 
     def get(self, path: str) -> Any:
         return httpx.get(f"{self.settings['PREFECT_API_URL']}{path}").raise_for_status().json()
@@ -73,9 +81,7 @@ class Stage:
 
     def ended(self, run: Json, seconds: float = 240) -> Json:
         """A run when it is over."""
-        return self.once(
-            run, lambda read: read["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), seconds
-        )
+        return self.once(run, lambda read: read["state"]["type"] in OVER, seconds)
 
     def once(self, run: Json, wanted: Callable[[Json], bool], seconds: float = 240) -> Json:
         deadline = time.monotonic() + seconds
@@ -108,9 +114,15 @@ class Stage:
         return [line["message"] for line in lines]
 
     def tasks_of(self, run: Json) -> dict[str, str]:
-        """Task name -> name of its state."""
-        runs = self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}})
-        return {task["name"].rpartition("-")[0]: task["state"]["name"] for task in runs}
+        """Task name -> name of its state, of a run that is over."""
+        # The server records states of tasks a moment later than those of runs.
+        deadline = time.monotonic() + 30
+        while True:
+            runs = self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}})
+            if all(task["state"] is not None and task["state"]["type"] in OVER for task in runs):
+                return {task["name"].rpartition("-")[0]: task["state"]["name"] for task in runs}
+            assert time.monotonic() < deadline, runs
+            time.sleep(0.3)
 
     def process_of(self, run: Json) -> psutil.Process:
         """The process that a worker has started for a run."""
@@ -124,11 +136,17 @@ class Stage:
         return "\n".join((self.folder / f"{pool}.log").read_text(encoding="utf-8")[-3000:] for pool in self.workers)
 
 
-def make_pools(server: dict[str, str]) -> None:
-    """Make the project's pools, unless another test has."""
-    for pool in ("default", "accelerator"):
-        made = httpx.post(f"{server['PREFECT_API_URL']}/work_pools/", json={"name": pool, "type": "process"})
-        assert made.status_code in (201, 409), made.text
+@contextmanager
+def client_of(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    """Prefect's own client of a server."""
+    with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        yield client
+
+
+def prepare_pools(server: dict[str, str]) -> None:
+    """Make the project's pools."""
+    with client_of(server) as client:
+        make_pools(client)
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +170,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}
     environment |= server | own
-    make_pools(server)
+    prepare_pools(server)
     deploy = [PREFECT, "--no-prompt", "deploy", "--all"]
     deployed = subprocess.run(deploy, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
@@ -168,5 +186,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
 
 @pytest.fixture
 def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+    with client_of(server) as client:
         yield client

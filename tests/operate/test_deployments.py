@@ -8,9 +8,15 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+from prefect.cli.deploy._models import (
+    ConcurrencyLimitSpec,
+    DeploymentConfig,
+    PrefectYamlModel,
+    RawScheduleConfig,
+    WorkPoolConfig,
+)
 
-from tests.operate.conftest import make_pools
+from tests.operate.conftest import prepare_pools
 from tests.prefect_server import PREFECT
 
 CHECKOUT = Path(__file__).parents[2]
@@ -23,12 +29,15 @@ def test_every_key_is_known() -> None:
     for deployment in CONTENT["deployments"]:
         assert set(deployment) <= set(DeploymentConfig.model_fields)
         assert set(deployment["work_pool"]) <= set(WorkPoolConfig.model_fields)
+        assert set(deployment.get("concurrency_limit", {})) <= set(ConcurrencyLimitSpec.model_fields)
+        for schedule in deployment.get("schedules", []):
+            RawScheduleConfig.model_validate(schedule)
 
 
 @pytest.mark.slow
 def test_every_deployment_registers(server: dict[str, str]) -> None:
     api = server["PREFECT_API_URL"]
-    make_pools(server)
+    prepare_pools(server)
     result = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all"],
         env=os.environ | server,

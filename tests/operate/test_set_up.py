@@ -42,6 +42,9 @@ def test_what_somebody_changed_in_the_ui_stays(
     (tmp_path / "registered").write_text("another")
     register(client, tmp_path, environment)
     assert changed() == (True, "")
+    # A nightly run is nothing for the tests that follow.
+    (schedule,) = client.read_deployment_by_name("Retrain/nightly").schedules
+    client.update_deployment_schedule(nightly.id, schedule.id, active=False)
 
 
 def test_automations_are_made_once_and_stay_switched_off(client: SyncPrefectClient) -> None:
