@@ -24,17 +24,13 @@ class Running(BaseModel):
     pid: int
     command: list[str]
 
-    @classmethod
-    def of(cls, process: psutil.Process) -> "Running":
-        """What tells a process from all others of this machine."""
-        return cls(pid=process.pid, command=process.cmdline())
-
     def process(self) -> psutil.Process | None:
         """The process, if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            # What has ended stays in the list, without a command, until its parent has asked for its status.
-            return process if process.cmdline() == self.command else None
+            # An interpreter may stand before it. What has ended stays in the list, without a command, until its parent
+            # has asked for its status.
+            return process if process.cmdline()[-len(self.command) :] == self.command else None
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
@@ -73,8 +69,7 @@ class Part:
                 start_new_session=True,
             )
         self._started, self.since = time.monotonic(), datetime.now(UTC)
-        # As a process that is not waited for, it is there to be asked, even if it has ended by now.
-        self.running = Running.of(psutil.Process(self._process.pid))
+        self.running = Running(pid=self._process.pid, command=self._command)
 
     @property
     def runs(self) -> bool:
@@ -86,7 +81,7 @@ class Part:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
     def tend(self) -> str | None:
-        """Start it again if it has ended: at once, and after longer and longer waits if it keeps on ending.
+        """Start it again if it has ended: after a second, and after longer and longer waits if it keeps on ending.
 
         Returns:
             A line if something happened.

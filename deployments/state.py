@@ -1,6 +1,7 @@
 """What is up on this machine, as the process that keeps it up writes it down for others."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def write_state(folder: Path, url: str, parts: Sequence[Part], *, ready: bool) -
         ready: whether all of it is there.
     """
     running = {part.name: part.running for part in parts if part.running is not None}
-    state = StackState(url=url, ready=ready, keeper=Running.of(psutil.Process()), parts=running)
+    state = StackState(
+        url=url, ready=ready, keeper=Running(pid=os.getpid(), command=psutil.Process().cmdline()), parts=running
+    )
     new = folder / f"{_FILE}.new"
     new.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
     new.replace(folder / _FILE)

@@ -40,7 +40,10 @@ def train_block(timeline: Timeline, model: Artifact, rows: Artifact, recipe: Tra
     if recipe.mode == "feature_extraction":
         vectors = timeline.run(embed_texts, model, tokens or rows, recipe, refresh)
         embeddings = sorted(vectors.values(), key=lambda artifact: artifact.digest)
-    return timeline.run(train_classifier, model, rows, tokens, embeddings, recipe, refresh)["classifier"]
+    classifier = timeline.run(train_classifier, model, rows, tokens, embeddings, recipe, refresh)["classifier"]
+    # Whoever asks for it elsewhere finds it, wherever it was trained.
+    Store.open().remember(block_key(model, rows, recipe), {"classifier": classifier})
+    return classifier
 
 
 @flow(name="Train", description=__doc__, persist_result=False, result_serializer="json")
@@ -58,10 +61,8 @@ def train(model: Artifact, rows: Artifact, recipe: TrainRecipe, refresh: bool = 
     """
     timeline = Timeline()
     try:
-        store = Store.open()
-        _check_store(store, model)
+        _check_store(Store.open(), model)
         classifier = train_block(timeline, model, rows, recipe, refresh)
-        store.remember(block_key(model, rows, recipe), {"classifier": classifier})
     except HubtuneError as error:
         return Failed(message=f"{timeline.failed_task()}: {error}")
     return Completed(message=f"the classifier is {classifier.uri}")

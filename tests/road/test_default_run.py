@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from hubtune.storage import Store
+from schemas.recipe import Recipe
+from tasks.retrain.task import block_key
 from tests.http_server import body, running
 from tests.road.conftest import ALL_CACHED, TASKS, Finished, Road, digests, kill_once_it_says, states
 
@@ -33,6 +36,19 @@ def test_a_first_run_publishes_a_good_model(default: Finished) -> None:
     # Always saying "sincere" would give an accuracy of 0.66 and a macro-F1 of 0.40.
     assert report["metrics"]["test"]["accuracy"] > 0.70
     assert report["metrics"]["test"]["macro_f1"] > 0.65
+
+
+def test_what_was_trained_here_is_not_asked_for_on_an_accelerator(default: Finished) -> None:
+    road, report = default
+    store, found = Store.open(str(road.store_folder)), digests(report)
+    model, rows = (
+        store.find(kind, found[block]) for kind, block in (("model", "download_model"), ("rows", "preprocess"))
+    )
+    assert model is not None
+    assert rows is not None
+    known = store.recall(block_key(model, rows, Recipe.model_validate({}).train))
+    assert known is not None
+    assert known["classifier"].digest == found["retrain"]
 
 
 def test_a_run_leaves_nothing_in_the_folder_for_temporary_files(default: Finished) -> None:
