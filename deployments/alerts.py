@@ -10,6 +10,8 @@ from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from deployments.register import FLOWS
+from flows.accelerator import TRAINING
 from hubtune.errors import InvalidRecipe
 from schemas.report import PUBLISHED_EVENT
 
@@ -17,7 +19,7 @@ NAMES = ("hubtune: tell of runs that ended badly", "hubtune: tell of late runs",
 
 _BLOCK = "hubtune-alerts"
 # A training on the accelerator is a part of these: its failure is theirs, and is told once.
-_FLOWS = ["Retrain", "Watch data"]
+_FLOWS = [name for name in FLOWS if name != TRAINING]
 _VARIABLE = "the environment variable HUBTUNE_ALERTS"
 
 

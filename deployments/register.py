@@ -9,10 +9,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from deployments.parts import program
+from flows.accelerator import TRAINING
 from hubtune.errors import StackFailed
 
 CHECKOUT = Path(__file__).parents[1]
-FLOWS = ["Retrain", "Train", "Watch data"]
+FLOWS = ["Retrain", TRAINING, "Watch data"]
 """Names of the flows in prefect.yaml: deployments of others may be called like ours."""
 
 

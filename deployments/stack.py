@@ -74,7 +74,8 @@ def run_stack(
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(folder / "lock").acquire(timeout=0)
+        # Whoever only looks whether it is up holds the lock for a moment.
+        lock = FileLock(folder / "lock").acquire(timeout=2)
     except Timeout:
         raise StackFailed("it is up already", where=str(folder), remedy="hubtune down ends it") from None
     with lock:

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.accelerator import TRAINING
 from flows.timeline import Timeline
 from hubtune.errors import HubtuneError, InvalidRecipe
 from hubtune.storage import Store
@@ -46,7 +47,7 @@ def train_block(timeline: Timeline, model: Artifact, rows: Artifact, recipe: Tra
     return classifier
 
 
-@flow(name="Train", description=__doc__, persist_result=False, result_serializer="json")
+@flow(name=TRAINING, description=__doc__, persist_result=False, result_serializer="json")
 def train(model: Artifact, rows: Artifact, recipe: TrainRecipe, refresh: bool = False) -> State[None]:
     """Train a classifier for another run, which finds it in the store.
 
