@@ -21,7 +21,7 @@ from schemas.train_recipe import TrainRecipe
 DATASETS = ("trec6", "sst2", "quora_insincere")
 FIELDS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "F1 of the rarer class": "rarer_f1"}
 # Hyperparameters that Trainer is given as hubtune's recipe has them.
-_SHARED = ("epochs", "batch_size", "learning_rate", "warmup_fraction", "weight_decay", "dropout")
+_SHARED = ("epochs", "batch_size", "learning_rate", "warmup_fraction", "weight_decay", "dropout", "precision")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, help="the Python of the peers' environment")
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
-    parser.add_argument("--epochs", type=int, help="instead of the default")
+    parser.add_argument("--recipe", type=json.loads, default={}, help="what is not at its default on both sides, JSON")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="which epoch of Trainer is scored")
     parser.add_argument("--rows", type=int, help="so many training rows instead of the whole file")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "hubtune-benchmarks")
@@ -53,7 +53,7 @@ def _both(dataset: str, arguments: argparse.Namespace) -> dict[str, list[Run]]:
     from tasks.download_model.starter import package_folder
 
     prepared = prepare(arguments.work, arguments.data / dataset, arguments.rows)
-    recipe = {"mode": "fine_tuning"} | ({"epochs": arguments.epochs} if arguments.epochs else {})
+    recipe = {"mode": "fine_tuning", "precision": "float32"} | arguments.recipe
     complete = TrainRecipe.model_validate(recipe | {"max_length": MAX_LENGTH}).model_dump()
     flags = [f"--{name.replace('_', '-')}={complete[name]}" for name in _SHARED]
 

@@ -22,7 +22,8 @@ from benchmarks.flops import training_flops
 from benchmarks.prepare import Prepared, prepare
 
 SEED = 42
-# What both sides of a comparison with Trainer train with: the same algorithm. The rest is at hubtune's defaults.
+# What both sides of a comparison with Trainer train with: the same algorithm, in the same precision. The rest is at
+# hubtune's defaults.
 SETTINGS: dict[str, Any] = {
     "batch_size": 32,
     "learning_rate": 5e-5,
@@ -60,6 +61,7 @@ class Bench:
         from tasks.download_model.starter import package_folder
 
         self._arguments, self._weights = arguments, str(package_folder())
+        self._precision = {"precision": arguments.precision}
         self.runs: dict[str, list[Run]] = {}
 
     def trainer(self) -> list[Row]:
@@ -76,9 +78,7 @@ class Bench:
         prepared, epochs = self._part, min(2, self._arguments.epochs)
         ours, theirs = self._turns(
             {
-                f"hubtune fine_tuning, {epochs} epochs": lambda n: self._train(
-                    prepared, FINE_TUNING | {"epochs": epochs}, n
-                ),
+                f"hubtune fine_tuning, {epochs} epochs": lambda n: self._train(prepared, self._fine_tuning(epochs), n),
                 "Trainer, max_length": lambda n: self._trainer(prepared, "max_length", epochs, n),
             }
         )
@@ -219,7 +219,7 @@ class Bench:
         theirs = [each["until_trained_seconds"] - each["tokenise_seconds"] for each in peer]
         rows = [_quality("Trainer", peer, theirs, theirs)]
         for candidate in self._arguments.candidate or CANDIDATES:
-            recipe = SETTINGS | {"early_stopping_patience": None} | candidate
+            recipe = SETTINGS | self._precision | {"early_stopping_patience": None} | candidate
             name = f"hubtune {json.dumps(candidate)}"
             (runs,) = self._turns({name: partial(self._train, self._part, recipe)})
             rows.append(_quality(name, runs, [each["until_trained_seconds"] for each in runs], theirs))
@@ -238,13 +238,13 @@ class Bench:
         prepared, epochs = self._part, self._arguments.epochs
         return self._turns(
             {
-                "hubtune fine_tuning": lambda n: self._train(prepared, FINE_TUNING | {"epochs": epochs}, n),
+                "hubtune fine_tuning": lambda n: self._train(prepared, self._fine_tuning(epochs), n),
                 "Trainer, exact": lambda n: self._trainer(prepared, "exact", epochs, n),
             }
         )
 
     def _beside_full(self, recipes: dict[str, dict[str, Any]]) -> list[list[Run]]:
-        prepared, full = self._part, FINE_TUNING | {"epochs": max(2, self._arguments.epochs)}
+        prepared, full = self._part, self._fine_tuning(max(2, self._arguments.epochs))
         changes = recipes | {f"hubtune fine_tuning beside {next(iter(recipes.values()))['mode']}": {}}
 
         def side(change: dict[str, Any]) -> Callable[[int], Run]:
@@ -256,6 +256,9 @@ class Bench:
         runs = alternate(sides, self._arguments.repeats)
         self.runs |= runs
         return [runs[name] for name in sides]
+
+    def _fine_tuning(self, epochs: int) -> dict[str, Any]:
+        return FINE_TUNING | self._precision | {"epochs": epochs}
 
     def _train(self, prepared: Prepared, recipe: dict[str, Any], repeat: int) -> Run:
         seeded = json.dumps(recipe | {"seed": SEED + repeat})
@@ -269,7 +272,7 @@ class Bench:
         return run(str(self._arguments.peers.absolute()), f"benchmarks.peers.{program}", *arguments)
 
     def _trainer(self, prepared: Prepared, padding: str, epochs: int, repeat: int) -> Run:
-        settings = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
+        settings = [f"--{name.replace('_', '-')}={value}" for name, value in (SETTINGS | self._precision).items()]
         more = [f"--padding={padding}", f"--epochs={epochs}", f"--seed={SEED + repeat}"]
         return self._peer("hf_trainer", self._weights, str(prepared.texts), *settings, *more)
 
@@ -328,6 +331,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, help="the Python of the peers' environment")
     parser.add_argument("--rows", type=int, default=4000, help="training rows, where not the whole file is taken")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of both sides")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--candidate", type=json.loads, action="append", help="time_to_quality: a train section, JSON")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "hubtune-benchmarks")

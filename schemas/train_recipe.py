@@ -161,8 +161,8 @@ class TrainRecipe(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         title="Precision",
-        description="What the encoder's layers are computed in while training; `auto` takes 16 bits where the device "
-        "is faster with them. Weights and answers stay in float32.",
+        description="What the encoder's layers, or on a processor their products, are computed in while training; "
+        "`auto` takes 16 bits where the device is faster with them. Weights and answers stay in float32.",
     )
     monitor: Monitor = Field(
         "macro_f1", title="Watched metric", description="The validation metric that says which epoch is the best."

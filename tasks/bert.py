@@ -5,6 +5,7 @@ from that SavedModel's variables where it needs the layers one by one: to leave 
 frozen ones once, to draw dropout from the step's number.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ Tensor = Any
 """A TensorFlow value. TensorFlow has no type stubs and is imported only inside the functions that use it."""
 Dropout = Callable[[Tensor, float], Tensor]
 """Drops units of a tensor at a rate, or does nothing outside of training."""
+Product = Callable[[Tensor, Tensor], Tensor]
+"""The matrix product of a dense layer: vectors, kernel."""
 
 ARCHITECTURE = "architecture.json"
 """Name of the file in a `model` artifact that tells how its encoder was built by this module."""
@@ -139,7 +142,7 @@ class Bert:
 
         return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
 
-    def layer(self, number: int, x: Tensor, padding: Tensor, drop: Dropout) -> Tensor:
+    def layer(self, number: int, x: Tensor, padding: Tensor, drop: Dropout, multiply: Product | None = None) -> Tensor:
         """One layer: self-attention and the two dense layers, each with its residual connection.
 
         Args:
@@ -147,6 +150,7 @@ class Bert:
             x: [n * length, width], float32 or a type of 16 bits.
             padding: of the batch, from `padding`.
             drop: dropout.
+            multiply: how the dense layers multiply; None: in the type of x.
 
         Returns:
             A tensor like x.
@@ -159,28 +163,29 @@ class Bert:
         shape = tf.shape(padding)
         batch, length = shape[0], shape[3]
 
-        projected = self._dense(f"{name}/self_attention/query_key_value", x)
+        dense = functools.partial(self._dense, multiply=multiply or tf.matmul)
+        projected = dense(f"{name}/self_attention/query_key_value", x)
         split = tf.reshape(projected, [batch, length, 3, heads, head_width])
         query, key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
         scores = tf.cast(tf.matmul(query * head_width**-0.5, key, transpose_b=True), tf.float32) + padding
         share = drop(tf.cast(tf.nn.softmax(scores), x.dtype), config.attention_probs_dropout_prob)
         attended = tf.reshape(tf.transpose(tf.matmul(share, value), [0, 2, 1, 3]), [batch * length, width])
-        attended = self._dense(f"{name}/self_attention/output", attended)
+        attended = dense(f"{name}/self_attention/output", attended)
         x = self._layer_norm(f"{name}/self_attention_layer_norm", x + drop(attended, config.hidden_dropout_prob))
-        transformed = self._dense(f"{name}/output", self.gelu(self._dense(f"{name}/intermediate", x)))
+        transformed = dense(f"{name}/output", self.gelu(dense(f"{name}/intermediate", x)))
         return self._layer_norm(f"{name}/output_layer_norm", x + drop(transformed, config.hidden_dropout_prob))
 
     def pool(self, first: Tensor) -> Tensor:
         """The pooled output: a dense layer with tanh over the first token's vector, float32[n, width]."""
         import tensorflow as tf
 
-        return tf.tanh(self._dense("pooler", first))
+        return tf.tanh(self._dense("pooler", first, tf.matmul))
 
-    def _dense(self, name: str, x: Tensor) -> Tensor:
+    def _dense(self, name: str, x: Tensor, multiply: Product) -> Tensor:
         import tensorflow as tf
 
         kernel, bias = (tf.cast(self._by_name[f"{name}/{part}"], x.dtype) for part in ("kernel", "bias"))
-        return tf.nn.bias_add(tf.matmul(x, kernel), bias)
+        return tf.nn.bias_add(multiply(x, kernel), bias)
 
     def _layer_norm(self, name: str, x: Tensor) -> Tensor:
         import tensorflow as tf

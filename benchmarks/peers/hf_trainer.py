@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--warmup-fraction", type=float, default=0.1)
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     parser.add_argument("--keep", choices=["last", "best"], default="last", help="best: by macro-F1 on validation")
@@ -86,6 +87,7 @@ def fine_tune(arguments: argparse.Namespace) -> dict[str, Any]:
         settings = TrainingArguments(
             output_dir=output,
             use_cpu=True,
+            bf16=arguments.precision == "bfloat16",
             num_train_epochs=arguments.epochs,
             per_device_train_batch_size=arguments.batch_size,
             per_device_eval_batch_size=arguments.batch_size,

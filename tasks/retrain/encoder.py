@@ -45,6 +45,7 @@ def load_encoder(
     plan: Plan,
     precision: Precision = "float32",
     *,
+    products_only: bool = False,
     pairs: bool = False,
 ) -> Encoder:
     """Load the pretrained model of a `model` artifact.
@@ -55,6 +56,7 @@ def load_encoder(
         recipe: pooling and seed.
         plan: the layers that are taken and the ones that stay frozen.
         precision: what its layers are computed in while training; float32 where they are not known one by one.
+        products_only: whether it is their products alone that are computed in it.
         pairs: whether it will be given pairs of texts.
 
     Returns:
@@ -79,7 +81,14 @@ def load_encoder(
                 remedy="use an encoder that knows two segments, or leave data.text_pair out",
             )
         return LayeredEncoder(
-            bert, recipe.pooling, plan.layers, plan.frozen_groups, recipe.seed, precision, pairs=pairs
+            bert,
+            recipe.pooling,
+            plan.layers,
+            plan.frozen_groups,
+            recipe.seed,
+            precision,
+            products_only=products_only,
+            pairs=pairs,
         )
     if plan.layers:
         raise UnsupportedModel(

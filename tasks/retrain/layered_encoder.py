@@ -7,7 +7,7 @@ from schemas.train_recipe import Pooling
 from tasks.bert import Bert
 from tasks.pooling import pool_tokens, vector_width
 from tasks.retrain.dropout import StepDropout, keep_all
-from tasks.retrain.precision import Precision
+from tasks.retrain.precision import Precision, product_in
 from tasks.retrain.short_gradients import use_short_gradients
 from tasks.retrain.tensorflow_setup import Tensor
 
@@ -23,6 +23,8 @@ class LayeredEncoder:
             they give for a text is always the same.
         seed: of dropout.
         precision: what the layers are computed in while training.
+        products_only: whether it is their dense layers' products alone that are computed in it (see
+            `precision.computes_products_only`).
         pairs: whether texts are pairs. Single ones are one segment, whose vector need not be looked up token by token.
     """
 
@@ -35,6 +37,7 @@ class LayeredEncoder:
         seed: int,
         precision: Precision = "float32",
         *,
+        products_only: bool = False,
         pairs: bool = False,
     ) -> None:
         import tensorflow as tf
@@ -42,7 +45,7 @@ class LayeredEncoder:
         use_short_gradients(bert)
         self.bert, self.frozen_groups = bert, frozen_groups
         self._pooling: Pooling = pooling
-        self._precision, self._pairs = precision, pairs
+        self._precision, self._products_only, self._pairs = precision, products_only, pairs
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
         self.in_lanes = True
         self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
@@ -77,12 +80,15 @@ class LayeredEncoder:
         drop = StepDropout(self._seed + 1, step) if step is not None else keep_all
         padding = self.bert.padding(mask)
         shape = tf.concat([tf.shape(mask), [self.bert.config.hidden_size]], 0)
-        if step is not None:
+        multiply = None
+        if step is not None and self._products_only:
+            multiply = product_in(self._precision)
+        elif step is not None:
             x = tf.cast(x, self._precision)
         first = max(self.frozen_groups - 1, 0)
         taken = [tf.reshape(x, shape)] if first in self._layers else []
         for number in range(first, max(self._layers)):
-            x = self.bert.layer(number, x, padding, drop)
+            x = self.bert.layer(number, x, padding, drop, multiply)
             if number + 1 in self._layers:
                 taken.append(tf.reshape(x, shape))
         taken = [tf.cast(tokens, tf.float32) for tokens in taken]

@@ -94,6 +94,13 @@ def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
+def on_processors(strategy: Any) -> bool:
+    """Whether there is neither a GPU nor a TPU to compute on."""
+    import tensorflow as tf
+
+    return not needs_static_shapes(strategy) and not tf.config.list_logical_devices("GPU")
+
+
 def needs_static_shapes(strategy: Any) -> bool:
     """Whether each new shape would be compiled anew, which takes a TPU half a minute."""
     return type(strategy).__name__ in ("TPUStrategy", "TPUStrategyV2")

@@ -33,7 +33,7 @@ from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
 from tasks.retrain.loss import Loss, make_loss
 from tasks.retrain.plan import Plan, make_plan
 from tasks.retrain.precision import choose_precision
-from tasks.retrain.strategy import open_strategy, scope
+from tasks.retrain.strategy import on_processors, open_strategy, scope
 from tasks.retrain.summary import summarise
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.truth import require_task
@@ -149,7 +149,15 @@ def _tune(
 ) -> _Trained:
     inputs: dict[Split, Inputs] = {split: part.inputs for split, part in examples.items()}
     precision = choose_precision(recipe.precision, model, strategy, say)
-    loaded = load_encoder(model, facts, recipe, plan, precision, pairs=are_pairs(inputs["train"]))
+    loaded = load_encoder(
+        model,
+        facts,
+        recipe,
+        plan,
+        precision,
+        products_only=on_processors(strategy),
+        pairs=are_pairs(inputs["train"]),
+    )
     encoder: Encoder = loaded
     words: npt.NDArray[np.int32] | None = None
     trained_groups(loaded, plan.frozen_groups, facts)  # refuses before anything is computed

@@ -10,7 +10,7 @@ from tasks.retrain.examples import Features
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
-from tasks.retrain.strategy import needs_static_shapes
+from tasks.retrain.strategy import on_processors
 from tasks.retrain.tensorflow_setup import LANES, Tensor
 from tasks.retrain.truth import RowWeights, Truth
 
@@ -219,8 +219,4 @@ def lanes(strategy: Any, encoder: Encoder) -> int:
         strategy: the devices; None: one.
         encoder: what is trained.
     """
-    import tensorflow as tf
-
-    if not encoder.in_lanes or needs_static_shapes(strategy) or tf.config.list_logical_devices("GPU"):
-        return 1
-    return LANES
+    return LANES if encoder.in_lanes and on_processors(strategy) else 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hubtune.inference.tokenizer import WordPieceSettings, WordPieceTokenizer
 from schemas.handoff import ModelFacts
-from schemas.train_recipe import TrainRecipe
+from schemas.train_recipe import MEANT_FOR, TrainRecipe
 from tasks.retrain.examples import Examples
 from tasks.retrain.training_step import Part
 
@@ -152,8 +152,9 @@ def without_dropout(model: Path, folder: Path) -> Path:
 
 
 def recipe(**changes: Any) -> TrainRecipe:
-    """A train section."""
-    return TrainRecipe.model_validate({"max_length": MAX_LENGTH} | changes)
+    """A train section; in float32, so that the same is computed on every processor."""
+    exact = {"precision": "float32"} if changes.get("mode") in MEANT_FOR["precision"] else {}
+    return TrainRecipe.model_validate({"max_length": MAX_LENGTH} | exact | changes)
 
 
 def _weights(config: Any) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Layers in 16 bits: what is computed in them, that it learns, and steps whose gradients overflow."""
+"""Layers or products in 16 bits: what is computed in them, that it learns, and steps whose gradients overflow."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
-from tasks.retrain.precision import LossScale, Precision, choose_precision
+from tasks.retrain.precision import LossScale, Precision, choose_precision, product_in
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Training
@@ -24,9 +24,9 @@ from tests.retrain.small_inputs import EVEN, FACTS, LABELS, LAYERS, part_of, rec
 pytestmark = pytest.mark.slow
 
 
-def new_step(model: Path, precision: Precision) -> tuple[TrainingStep, AdamW, Any]:
+def new_step(model: Path, precision: Precision, *, products_only: bool = False) -> tuple[TrainingStep, AdamW, Any]:
     settings = recipe(mode="fine_tuning", dropout=0)
-    encoder = load_encoder(model, FACTS, settings, Plan(0, None), precision)
+    encoder = load_encoder(model, FACTS, settings, Plan(0, None), precision, products_only=products_only)
     head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
     variables = [*(each for group in trained_groups(encoder, 0, FACTS) for each in group), *head.variables]
     optimizer = AdamW(variables, 0.01, loss_scale=LossScale() if precision == "float16" else None)
@@ -48,10 +48,13 @@ def test_frozen_layers_give_the_same_in_a_step_as_before_all_steps(model: Path, 
     np.testing.assert_array_equal(encoder.lower(features, np.int64(3)), encoder.lower(features, None))
 
 
+@pytest.mark.parametrize("products_only", [False, True], ids=["layers", "products only"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens: Path, precision: Precision) -> None:
+def test_products_are_computed_in_16_bits_and_softmax_in_32(
+    model: Path, tokens: Path, precision: Precision, products_only: bool
+) -> None:
     tf = start_tensorflow()
-    step, _, encoder = new_step(model, precision)
+    step, _, encoder = new_step(model, precision, products_only=products_only)
     train = read_examples(tokens, "train")
     rows = np.arange(16)
     part = part_of(train, rows)
@@ -61,7 +64,12 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens:
     products = [each for each in found if each.type in ("MatMul", "BatchMatMulV2")]
     in_16_bits = [each for each in products if each.outputs[0].dtype == tf.as_dtype(precision)]
     # Four dense layers and two products of attention in each layer; twice as many backward, but for the first inputs.
-    assert len(in_16_bits) >= 3 * 6 * LAYERS - 3
+    if products_only:
+        assert len(in_16_bits) == 3 * 4 * LAYERS
+        others = [each for each in found if each.type not in ("MatMul", "Cast")]
+        assert all(out.dtype != tf.as_dtype(precision) for each in others for out in each.outputs)
+    else:
+        assert len(in_16_bits) >= 3 * 6 * LAYERS - 3
     softmax = [each for each in found if each.type == "Softmax"]
     assert len(softmax) >= LAYERS
     assert all(each.outputs[0].dtype == tf.float32 for each in softmax)
@@ -70,14 +78,50 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(model: Path, tokens:
         assert all(out.dtype != tf.as_dtype(precision) for out in each.outputs)
 
 
-@pytest.mark.parametrize(("mode", "precisions"), [("fine_tuning", ["bfloat16", "float16"]), ("partial", ["bfloat16"])])
-def test_it_learns_nearly_the_same(mode: str, precisions: list[str], model: Path, training: Training) -> None:
+def test_a_product_in_16_bits_is_rounded_once_and_so_are_its_gradients() -> None:
+    tf = start_tensorflow()
+    random = np.random.default_rng(5)
+    x, kernel, upstream = (random.normal(size=shape).astype(np.float32) for shape in ((6, 40), (40, 8), (6, 8)))
+    given = [tf.constant(x), tf.constant(kernel)]
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        product = product_in("bfloat16")(*given)
+    found = [product, *tape.gradient(product, given, tf.constant(upstream))]
+    # bfloat16 has 8 significant bits: each factor is off by up to 2^-8 of itself, and so is the result.
+    bounds = [np.abs(x) @ np.abs(kernel), np.abs(upstream) @ np.abs(kernel.T), np.abs(x.T) @ np.abs(upstream)]
+    for value, exact, bound in zip(found, [x @ kernel, upstream @ kernel.T, x.T @ upstream], bounds, strict=True):
+        assert value.dtype == tf.float32
+        off = np.abs(value.numpy() - exact)
+        assert off.max() > 0
+        assert (off <= 3.1 * 2**-8 * bound).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "precisions", "on_processors"),
+    [
+        ("fine_tuning", ["bfloat16", "float16"], True),
+        ("fine_tuning", ["bfloat16", "float16"], False),
+        ("partial", ["bfloat16"], True),
+    ],
+)
+def test_it_learns_nearly_the_same(
+    mode: str,
+    precisions: list[str],
+    on_processors: bool,
+    model: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # MOCK: what an accelerator computes is computed on this processor.
+    for place in ("tasks.retrain.precision", "tasks.retrain.train"):
+        monkeypatch.setattr(f"{place}.on_processors", lambda strategy: on_processors)
+    parts = "products" if on_processors else "layers"
     exact, *in_16_bits = (
         training(model, mode=mode, precision=each, learning_rate=1e-3, epochs=2) for each in ("float32", *precisions)
     )
     assert not any("mixed precision" in line for line in exact.lines)
     for run, precision in zip(in_16_bits, precisions, strict=True):
-        assert f"mixed precision: layers in {precision}, weights in float32" in run.lines
+        assert f"mixed precision: {parts} in {precision}, weights in float32" in run.lines
         assert run.facts.precision == run.description["precision"] == precision
         losses, expected = run.steps["loss"].to_numpy(), exact.steps["loss"].to_numpy()
         # Eight bits of fraction: the losses of a run drift apart, but not far.
@@ -125,7 +169,6 @@ def test_a_model_in_one_piece_is_refused_in_16_bits_and_left_at_32_by_auto(saved
 
 def test_auto_follows_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tf = start_tensorflow()
-    assert choose_precision("auto", model, None, print) == "float32"
     # MOCK: there is no GPU here; what TensorFlow tells of one is made up.
     gpus: list[tuple[int, int]] = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus if kind == "GPU" else [])
@@ -133,3 +176,36 @@ def test_auto_follows_the_device(model: Path, monkeypatch: pytest.MonkeyPatch) -
     for found, chosen in (([(8, 0), (9, 0)], "bfloat16"), ([(8, 6), (7, 5)], "float16"), ([(6, 1)], "float32")):
         gpus[:] = found
         assert choose_precision("auto", model, None, print) == chosen
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "chosen"),
+    [
+        ("fpu sse2 avx512f avx512_bf16 amx_bf16 amx_tile", {}, "bfloat16"),
+        ("fpu sse2 avx512f amx_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}, "bfloat16"),
+        ("fpu sse2 avx512f amx_bf16", {"ONEDNN_MAX_CPU_ISA": "avx512_core"}, "float32"),
+        ("fpu sse2 avx512f amx_bf16", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "float32"),
+        ("fpu sse2 avx512f avx512_bf16", {}, "float32"),
+        (None, {}, "float32"),
+    ],
+)
+def test_auto_takes_bfloat16_where_the_processor_multiplies_it_in_tiles(
+    flags: str | None,
+    variables: dict[str, str],
+    chosen: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start_tensorflow()
+    # MOCK: another processor than the one that runs this.
+    monkeypatch.setattr(module, "_CPU", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    for name in ("ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    lines: list[str] = []
+    assert choose_precision("auto", model, None, lines.append) == chosen
+    assert lines == (["mixed precision: products in bfloat16, weights in float32"] if chosen == "bfloat16" else [])
