@@ -95,7 +95,7 @@ def train_on_accelerator(
             "parameters": {
                 "model": model.model_dump(mode="json"),
                 "rows": rows.model_dump(mode="json"),
-                "recipe": recipe.model_dump(mode="json"),
+                "recipe": recipe.as_parameters(),
                 "refresh": refresh,
             },
         }

@@ -10,6 +10,8 @@ rows of a model that is published already are compared with those that its lates
 anything is trained.
 """
 
+from collections.abc import Sequence
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
@@ -41,11 +43,11 @@ from tasks.publish.task import publish_model
     result_serializer="json",
     on_cancellation=[cancel_training],
 )
-def retrain(recipe: Recipe, refresh: list[Block] | None = None) -> RunReport | State[RunReport]:
+def retrain(recipe: Recipe, refresh: Sequence[Block] = ()) -> RunReport | State[RunReport]:
     """Retrain a classifier and publish it.
 
     Args:
-        recipe: Everything that may be set. What is left out has its default.
+        recipe: Everything that may be set. What is left empty has its default.
         refresh: Blocks that work even if their result is in the store.
 
     Returns:
@@ -55,7 +57,7 @@ def retrain(recipe: Recipe, refresh: list[Block] | None = None) -> RunReport | S
     timeline = Timeline()
     made: dict[str, Artifact] = {}
     try:
-        version = _blocks(recipe, set(refresh or ()), timeline, made)
+        version = _blocks(recipe, set(refresh), timeline, made)
         return _report(recipe, timeline, made, version, None)
     except HubtuneError as error:
         report = _report(recipe, timeline, made, None, error)

@@ -31,7 +31,7 @@ RETRAINING = "Retrain/on-demand"
     persist_result=False,
     result_serializer="json",
 )
-def watch_data(recipe: Recipe, min_new_rows: Annotated[int, Field(title="New rows", ge=1)] = 100) -> State[None]:
+def watch_data(recipe: Recipe, min_new_rows: Annotated[int, Field(ge=1)] = 100) -> State[None]:
     """Start a retraining when enough new rows have come in.
 
     Args:
@@ -66,7 +66,7 @@ def _start(recipe: Recipe, rows: Artifact) -> FlowRun:
     asked = f"{rows.digest} {recipe.model_dump_json()}"
     run: FlowRun = run_deployment(
         RETRAINING,
-        parameters={"recipe": recipe.model_dump(mode="json")},
+        parameters={"recipe": recipe.as_parameters()},
         idempotency_key=f"watched-{hashlib.sha256(asked.encode()).hexdigest()}",
         timeout=0,
         as_subflow=False,

@@ -17,8 +17,29 @@ DATABASES = ("postgresql", "sqlite")
 """Schemes of sources that are asked with a query."""
 TFDS = "tfds:"
 """What the handle of a data set of TensorFlow Datasets begins with."""
+_LINE = r"^[^=]*[^=\s][^=]*=[^=]*[^=\s][^=]*$"
 HandleField = Literal["source", "train", "validation", "test"]
 """The fields that name files."""
+
+
+def _label_map(value: Any) -> Any:
+    """A mapping, also from the lines of a form: `0 = sincere`."""
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        return text_keys(value)
+    pairs = [[part.strip() for part in line.split("=")] for line in value]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError("each line names a raw label and its class, as in `0 = sincere`; otherwise give a mapping")
+    labels = dict(pairs)
+    if len(labels) < len(pairs):
+        raise ValueError("a raw label stands in more than one line")
+    return labels or None
+
+
+def _lines_or_mapping(schema: dict[str, Any]) -> None:
+    line = {"type": "string", "pattern": _LINE, "examples": ["0 = sincere"]}
+    mapping = {"type": "object", "additionalProperties": {"type": "string"}}
+    schema["anyOf"] = [{"title": "Lines", "type": "array", "items": line}, {"title": "Mapping"} | mapping]
+    del schema["default"]
 
 
 class DataRecipe(Section):
@@ -111,11 +132,12 @@ class DataRecipe(Section):
         "a value are split by their text. Of pairs it may be one of the two texts. Where splits are given as files, "
         "they stay as they are.",
     )
-    labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
+    labels: Annotated[dict[str, str] | None, BeforeValidator(_label_map)] = Field(
         None,
         title="Classes",
-        description="Maps each raw label to the name of its class, in class order. When empty, every label that occurs "
-        "is a class.",
+        description="Maps each raw label to the name of its class, in class order; in a form, a line such as "
+        "`0 = sincere` for each raw label. When empty, every label that occurs is a class.",
+        json_schema_extra=_lines_or_mapping,
     )
     unmapped: Literal["quarantine", "drop"] = Field(
         "quarantine",

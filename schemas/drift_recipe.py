@@ -1,7 +1,7 @@
 """The drift section of the recipe: how far the rows may be from those that the published version was trained on."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,26 @@ class DriftLimits(Section):
         return self
 
 
+def _a_field_for_each_figure(schema: dict[str, Any]) -> None:
+    """A form for the mapping. None of its fields has a default: it would be given in place of the general one."""
+    limits = {
+        name: {
+            "type": "number",
+            "minimum": 0,
+            "title": str(field.title),
+            "description": f"Empty: as for all figures ({name}).",
+        }
+        for name, field in DriftLimits.model_fields.items()
+    }
+    single = {"type": "object", "properties": limits, "additionalProperties": False}
+    schema.pop("propertyNames", None)
+    schema["properties"] = {
+        figure: {"title": figure.capitalize(), "description": f"Limits of the figure `{figure}`."} | single
+        for figure in get_args(DriftFigure)
+    }
+    schema["additionalProperties"] = False
+
+
 class DriftRecipe(DriftLimits):
     """How far the rows may be from those of the latest published version: in labels, length, vocabulary and words."""
 
@@ -51,6 +71,7 @@ class DriftRecipe(DriftLimits):
         title="Limits of single figures",
         description="Other limits for some of the figures: `labels`, `length`, `vocabulary`, `words`. What is left out "
         "of `warn` and `fail` there is as for all.",
+        json_schema_extra=_a_field_for_each_figure,
     )
 
     @model_validator(mode="before")

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Section(BaseModel):
@@ -12,6 +14,35 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that the form in the Prefect UI is made from, and that parameters are checked against.
+
+        A field that is empty unless given is shown as an empty field, and not as a choice between a type and None.
+        """
+        schema = handler(core_schema)
+        for field in handler.resolve_ref_schema(schema).get("properties", {}).values():
+            others = [each for each in field.get("anyOf", []) if each != {"type": "null"}]
+            if field.get("default", ...) is None and len(others) == 1:
+                del field["anyOf"], field["default"]
+                field.update(others[0])
+        return schema
+
+    def as_parameters(self) -> dict[str, Any]:
+        """The section for a run that a server is asked for.
+
+        Returns:
+            JSON values, without the fields that are empty unless given: a server may refuse a null for them.
+        """
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Section):
+                values[name] = value.as_parameters()
+            elif value is None and field.default is None:
+                del values[name]
+        return values
 
 
 def text_keys(value: Any) -> Any:
