@@ -114,15 +114,23 @@ class Stage:
         return [line["message"] for line in lines]
 
     def tasks_of(self, run: Json) -> dict[str, str]:
-        """Task name -> name of its state, of a run that is over."""
+        """Task name -> name of its state, of a run that is over; of tasks that ran again, that of the last time."""
         # The server records states of tasks a moment later than those of runs.
         deadline = time.monotonic() + 30
         while True:
-            runs = self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}})
-            if all(task["state"] is not None and task["state"]["type"] in OVER for task in runs):
-                return {task["name"].rpartition("-")[0]: task["state"]["name"] for task in runs}
+            wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+            runs = self.post("/task_runs/filter", wanted)
+            # What was at work when its process was killed stays `Running`.
+            latest = {task["name"].rpartition("-")[0]: task["state"] for task in runs}
+            if all(state is not None and state["type"] in OVER for state in latest.values()):
+                return {name: state["name"] for name, state in latest.items()}
             assert time.monotonic() < deadline, runs
             time.sleep(0.3)
+
+    def completed_in(self, run: Json) -> set[str]:
+        """Names of the tasks that have done something in a run, the first time or in a retry."""
+        wanted = {"flow_run_id": {"any_": [run["id"]]}, "state": {"name": {"any_": ["Completed"]}}}
+        return {task["name"].rpartition("-")[0] for task in self.post("/task_runs/filter", {"task_runs": wanted})}
 
     def process_of(self, run: Json) -> psutil.Process:
         """The process that a worker has started for a run."""
