@@ -1,4 +1,4 @@
-"""Everything that hubtune needs to run unattended, on this machine: server, work pools, deployments, workers.
+"""Everything that hubtune needs to run unattended, on this machine: server, pools, deployments, metrics, workers.
 
 Started in this order, and stopped in the reverse one. What is at work when it is stopped is taken up again by the
 workers of the next start; what was finished by then is in the store.
@@ -53,6 +53,7 @@ _AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 def run_stack(
     folder: Path,
     port: int,
+    metrics_port: int,
     environment: dict[str, str],
     of_workers: dict[str, str],
     say: Say,
@@ -63,14 +64,15 @@ def run_stack(
     Args:
         folder: of logs, and of what tells other processes that all this is up.
         port: where the server listens, on the loopback address.
+        metrics_port: where Prometheus is answered, on the loopback address.
         environment: of the server; Prefect's settings in it are those of this process too.
-        of_workers: the environment of the workers, and so of all runs.
+        of_workers: the environment of the workers, and so of all runs; and of what answers Prometheus.
         say: takes a line for each part when it is there, and whatever happens to it later.
         ready: called when all of it is there.
 
     Raises:
         StackFailed: something did not start, or all this is up already.
-        InvalidRecipe: something else listens on the port.
+        InvalidRecipe: something else listens on a port.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,10 +82,13 @@ def run_stack(
         raise StackFailed("it is up already", where=str(folder), remedy="hubtune down ends it") from None
     with lock:
         end_leftovers(folder)
-        _check_port(port)
+        _check_port(port, "--port")
+        _check_port(metrics_port, "--metrics-port")
         url = f"http://127.0.0.1:{port}"
         listening = ["--host", "127.0.0.1", "--port", str(port)]
         server = Part("server", program("prefect", "server", "start", *listening), environment, CHECKOUT, folder)
+        serving = program("hubtune", "metrics", "--port", str(metrics_port))
+        metrics = Part("metrics", serving, of_workers, CHECKOUT, folder)
         workers = {
             pool: Part(
                 f"worker {pool}",
@@ -94,7 +99,7 @@ def run_stack(
             )
             for pool in POOLS
         }
-        parts = [server, *workers.values()]
+        parts = [server, metrics, *workers.values()]
         # The runs in a database of one's own are those of this machine; in another one they may be anybody's.
         shared = _DATABASE in environment
         with get_client(sync_client=True) as client:
@@ -110,6 +115,10 @@ def run_stack(
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
                 say("automations", ", ".join(_automate(client, environment.get("HUBTUNE_ALERTS"))))
+                metrics.start()
+                write_state(folder, url, parts, ready=False)
+                _wait_for(partial(_is_answered, metrics_port), metrics)
+                say("metrics", f"for Prometheus at http://127.0.0.1:{metrics_port}/metrics and {url}/api/metrics")
                 for worker in workers.values():
                     worker.start()
                     write_state(folder, url, parts, ready=False)
@@ -122,11 +131,11 @@ def run_stack(
             finally:
                 for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(ending, signal.SIG_IGN)
-                _stop(client, server, list(workers.values()), say, shared=shared)
+                _stop(client, server, metrics, list(workers.values()), say, shared=shared)
                 forget(folder)
 
 
-def _check_port(port: int) -> None:
+def _check_port(port: int, option: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -134,9 +143,14 @@ def _check_port(port: int) -> None:
         except OSError as error:
             raise InvalidRecipe(
                 f"port {port} cannot be listened on: {error.strerror}",
-                where="--port",
+                where=option,
                 remedy="end what listens there, or name another port",
             ) from None
+
+
+def _is_answered(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _worker_name(pool: str) -> str:
@@ -227,16 +241,18 @@ def _end_process_of(run: FlowRun) -> None:
         end(process, _STOP_SECONDS)
 
 
-def _stop(client: SyncPrefectClient, server: Part, workers: list[Part], say: Say, *, shared: bool) -> None:
+def _stop(
+    client: SyncPrefectClient, server: Part, metrics: Part, workers: list[Part], say: Say, *, shared: bool
+) -> None:
     """Stop everything: a server that does not answer is no reason to leave its workers running."""
     interrupted = set[UUID]()
     try:
         interrupted = _at_work(client) if server.runs and not shared else interrupted
     except Exception as error:
         say("server", f"does not answer: {error}")
-    for worker in workers:
-        worker.stop(_STOP_SECONDS)
-        say(worker.name, "is stopped")
+    for part in (*workers, metrics):
+        part.stop(_STOP_SECONDS)
+        say(part.name, "is stopped")
     try:
         # Since it was asked, a worker may have taken another one.
         _take_up(client, interrupted | (_at_work(client) if server.runs and not shared else set()), say)

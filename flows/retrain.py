@@ -11,6 +11,7 @@ anything is trained.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -24,6 +25,7 @@ from flows.train import train_block
 from hubtune.errors import HubtuneError
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
+from hubtune.storage.journal import Success, note_success
 from schemas.handoff import SPLITS, EvaluationFacts
 from schemas.recipe import Block, Recipe
 from schemas.report import PUBLISHED_EVENT, RunReport
@@ -94,6 +96,11 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     version = PublishedModel(Store.open(), str(recipe.name)).find(release, hashes=False)
     if timeline.outcomes[-1].state != "Cached":
         _tell(recipe, version, evaluation)
+    if version is not None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        found = {"rows": rows.digest, "quarantine": made["quarantine"].digest}
+        success = Success(run=str(flow_run.id), ended=now, version=version, **found)
+        note_success(Store.open(), str(recipe.name), success)
     return version
 
 

@@ -24,6 +24,7 @@ def test_import_rules() -> None:
         ("hubtune.cli.app", (*HEAVY, "prefect", "polars", "pandera", "onnxruntime", "pydantic", "gcsfs")),
         ("hubtune.storage", (*HEAVY, "prefect", "polars", "pandera", "gcsfs", "onnxruntime")),
         ("hubtune.inference", (*HEAVY, "prefect", "polars", "pandera", "gcsfs")),
+        ("deployments.metrics", (*HEAVY, "prefect", "polars", "pandera", "onnxruntime", "gcsfs")),
         ("schemas.recipe", (*HEAVY, "prefect", "polars", "gcsfs")),
         ("flows.retrain", (*HEAVY, "polars", "pandera", "onnxruntime", "gcsfs", "sklearn")),
     ],

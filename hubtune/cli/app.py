@@ -74,12 +74,15 @@ def models(
 @app.command()
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Prefect server listens, on 127.0.0.1.")] = 4200,
+    metrics_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where `hubtune metrics` listens, on 127.0.0.1.")
+    ] = 9464,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running in the background.")] = False,
 ) -> None:
-    """Start all that unattended retraining needs on this machine: server, pools, deployments, workers."""
+    """Start all that unattended retraining needs on this machine: server, pools, deployments, workers, metrics."""
     from hubtune.cli.up import run_up
 
-    raise typer.Exit(run_up(port, detach))
+    raise typer.Exit(run_up(port, metrics_port, detach))
 
 
 @app.command()
@@ -88,6 +91,20 @@ def down() -> None:
     from hubtune.cli.up import run_down
 
     raise typer.Exit(run_down())
+
+
+@app.command()
+def metrics(
+    store: Annotated[
+        str | None, typer.Option(help="A folder or gs://bucket/prefix; without it, what HUBTUNE_STORE says.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 9464,
+) -> None:
+    """Serve figures of published models to Prometheus: last success, test metrics, rows, training throughput."""
+    from hubtune.cli.metrics import run_metrics
+
+    raise typer.Exit(run_metrics(store, host, port))
 
 
 @app.command()

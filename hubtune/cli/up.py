@@ -25,11 +25,12 @@ _SETTINGS = {
 _DETACHED_SECONDS = 600.0
 
 
-def run_up(port: int, detach: bool) -> int:
+def run_up(port: int, metrics_port: int, detach: bool) -> int:
     """Start everything, and keep it running until Ctrl-C.
 
     Args:
         port: where the server listens.
+        metrics_port: where Prometheus is answered.
         detach: leave it running in the background, and come back when all of it is there.
 
     Returns:
@@ -37,7 +38,7 @@ def run_up(port: int, detach: bool) -> int:
 
     Raises:
         StackFailed: something did not start.
-        InvalidRecipe: the port is taken, or HUBTUNE_AUTH is not `user:password`.
+        InvalidRecipe: a port is taken, or HUBTUNE_AUTH is not `user:password`.
     """
     folder, environment = _folder(), _environment(port)
     _check_pipeline()
@@ -47,7 +48,7 @@ def run_up(port: int, detach: bool) -> int:
         print(f"It is up already: {state.url}. hubtune down ends it.")
         return 0
     if detach:
-        return _detach(port, folder)
+        return _detach(port, metrics_port, folder)
     # Before Prefect is imported, which reads them then.
     os.environ.update(environment)
     import httpx
@@ -71,7 +72,7 @@ def run_up(port: int, detach: bool) -> int:
         )
 
     try:
-        run_stack(folder, port, environment, _of_workers(environment), say, ready)
+        run_stack(folder, port, metrics_port, environment, _of_workers(environment), say, ready)
     except (httpx.HTTPError, OSError) as error:
         raise StackFailed(
             f"{type(error).__name__}: {error}", where=str(folder), remedy="see the logs there, then try again"
@@ -138,7 +139,7 @@ def _check_pipeline() -> None:
         ) from None
 
 
-def _detach(port: int, folder: Path) -> int:
+def _detach(port: int, metrics_port: int, folder: Path) -> int:
     from deployments.parts import program
     from deployments.state import read_state
 
@@ -146,7 +147,7 @@ def _detach(port: int, folder: Path) -> int:
     log = folder / "up.log"
     with log.open("w", encoding="utf-8") as file:
         keeper = subprocess.Popen(
-            program("hubtune", "up", "--port", str(port)),
+            program("hubtune", "up", "--port", str(port), "--metrics-port", str(metrics_port)),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

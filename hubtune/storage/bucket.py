@@ -41,6 +41,10 @@ class Bucket:
         self._cloud = CloudStorage(bucket, "HUBTUNE_STORE", StoreUnavailable, patience)
         self._mirror = Mirror(cache)
 
+    def check(self) -> None:
+        """See that the bucket is there and answers."""
+        self._list("models", deep=False)
+
     def read(self, path: str) -> bytes | None:
         """The content of a record, or None if there is none."""
         try:

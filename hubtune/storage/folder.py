@@ -37,6 +37,13 @@ class Folder:
         self.address = str(root)
         self.scratch = root / "scratch"
 
+    def check(self) -> None:
+        """See that the folder is there, though nothing may have been written to it yet."""
+        try:
+            next(self.root.iterdir(), None)
+        except OSError as error:
+            raise _unavailable(error, "list", self.root) from error
+
     def read(self, path: str) -> bytes | None:
         """The content of a record, or None if there is none."""
         try:

@@ -305,8 +305,21 @@ def published_names(store: Store) -> list[str]:
     Returns:
         The names.
     """
+    return list(latest_versions(store))
+
+
+def latest_versions(store: Store) -> dict[str, int]:
+    """The highest version of each model that has at least one, sorted by name.
+
+    Args:
+        store: the store to look in.
+
+    Returns:
+        Name -> number.
+    """
     names = [name for name in store.backend.children("models") if _NAME.fullmatch(name)]
-    return [name for name in names if PublishedModel(store, name).versions()]
+    versions = {name: PublishedModel(store, name).versions() for name in names}
+    return {name: numbers[-1] for name, numbers in versions.items() if numbers}
 
 
 def _is_number(name: str) -> bool:

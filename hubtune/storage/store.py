@@ -42,6 +42,7 @@ class Backend(Protocol):
     address: str
     scratch: Path
 
+    def check(self) -> None: ...  # noqa: D102
     def read(self, path: str) -> bytes | None: ...  # noqa: D102
     def read_all(self, paths: Sequence[str]) -> list[bytes | None]: ...  # noqa: D102
     def write(self, path: str, content: bytes) -> None: ...  # noqa: D102
@@ -60,7 +61,8 @@ class Store:
 
     Below the root: `artifacts/<kind>/<digest>/` (files, and `manifest.json`, which is written last),
     `memo/<task>/<key>.json` (a task's key -> its outputs), `collections/<name>/<digest>.json` (sets that grow),
-    `models/<name>/<version>/` (see `PublishedModel`). Safe to use from many processes and machines at once.
+    `models/<name>/<version>/` (see `PublishedModel`), `journal/` (see `hubtune.storage.journal`). Safe to use from many
+    processes and machines at once.
 
     Args:
         backend: the place that it lies in; `Store.open` chooses it.
@@ -101,6 +103,14 @@ class Store:
         from hubtune.storage.bucket import Bucket
 
         return cls(Bucket(root.rstrip("/"), cache.expanduser().absolute()))
+
+    def check(self) -> None:
+        """See that the place is there: a disk that is not mounted otherwise looks like a store with nothing in it.
+
+        Raises:
+            StoreUnavailable: there is no such folder or bucket, or it does not answer.
+        """
+        self.backend.check()
 
     def put(
         self, kind: str, folder: Path, *, producer: Producer, inputs: Sequence[Artifact] = (), facts: BaseModel

@@ -14,6 +14,7 @@ from hubtune.errors import CorruptArtifact, StoreUnavailable
 from hubtune.progress import Say
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, TaskKey
+from hubtune.storage.journal import Training, note_training
 from tasks.retrain.fit import Epoch, TrainingState
 from tasks.retrain.validation import ValidationMetrics
 
@@ -64,7 +65,7 @@ class Checkpoints:
         *,
         writes: bool = True,
     ) -> None:
-        self._store, self._say = store, say
+        self._store, self._say, self._training = store, say, key
         self._key = TaskKey(task=f"{key.task}.checkpoint", digest=key.digest)
         self._every, self._least, self._writes = every_seconds, least_seconds, writes
         self._last = time.monotonic()
@@ -148,6 +149,20 @@ class Checkpoints:
         except (OSError, StoreUnavailable) as error:
             self._say(f"the batch could not be kept: {error}")
             return None
+
+    def note(self, rows: int, seconds: float) -> None:
+        """Write down how long the steps took; a store that does not take it does not end the training.
+
+        Args:
+            rows: how many went through the steps.
+            seconds: how long these took.
+        """
+        if not self._writes:
+            return
+        try:
+            note_training(self._store, self._training, Training(rows=rows, seconds=round(seconds, 3)))
+        except StoreUnavailable as error:
+            self._say(f"how long the training took could not be noted: {error}")
 
     def discard(self) -> None:
         """Remove the last state: the training is done, and its result in the store."""

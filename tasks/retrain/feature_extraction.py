@@ -89,6 +89,7 @@ def train_head(
             losses = run_steps(batches, epoch_rates[first : first + len(batches)], epoch * steps + first).numpy()
             require_finite(losses, list(batches), state, keeper)
             state.losses += list(losses)
+            state.rows += batches.size
             total += float(losses.astype(np.float64).sum()) * batches.shape[1]
             progress.advance(batches.size)
         return total / rows, float(epoch_rates[-1])

@@ -99,6 +99,7 @@ def fine_tune(
             value = _take_step(step_taker, inputs, truth, weights, rows, length, state, pad, say)
             require_finite(np.array([value]), [rows], state, keeper)
             state.losses.append(value)
+            state.rows += len(rows)
             progress.advance(len(rows))
             if keeper is not None:
                 keeper.offer(state, epoch_ended=False)

@@ -44,6 +44,7 @@ class TrainingState:
         best: the weights after the best epoch; at first those that training started from.
         parts: in how many parts a batch is computed at least.
         precision: what the encoder's layers are computed in.
+        rows: how many went through the steps that this process took; a row counts in each epoch. No checkpoint has it.
     """
 
     variables: list[Any]
@@ -55,6 +56,7 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     best: list[npt.NDArray[np.float32]] = field(default_factory=list)
     precision: Precision = "float32"
+    rows: int = 0
 
     def weights(self) -> list[npt.NDArray[np.float32]]:
         """A copy of the trained variables."""
@@ -108,6 +110,10 @@ class Keeper(Protocol):
         """Keep the batch at which a run diverged; returns where it lies, None if it could not be kept."""
         ...
 
+    def note(self, rows: int, seconds: float) -> None:
+        """Write down how long the steps took."""
+        ...
+
 
 def fit(
     state: TrainingState,
@@ -125,7 +131,7 @@ def fit(
         validate: evaluates the weights as they are on the validation split.
         recipe: a complete train section: how many epochs at most, after how many without a better one to stop, and the
             metric that says which one is better.
-        keeper: keeps the state after each epoch; None: it is not kept.
+        keeper: keeps the state after each epoch, and how long the epochs took; None: nothing is kept.
         say: takes a line for each epoch.
 
     Raises:
@@ -137,9 +143,11 @@ def fit(
         say(f"going on from a checkpoint: {state.epoch} epochs and {len(state.losses):,} steps were done before")
     else:
         state.best = state.weights()
+    seconds = 0.0
     while state.epoch < epochs and not _stopped(state, patience, monitor):
         started = time.monotonic()
         train_loss, learning_rate = run_epoch()
+        seconds += time.monotonic() - started
         validation = validate()
         state.epoch += 1
         state.history.append(Epoch(state.epoch, len(state.losses), learning_rate, train_loss, validation))
@@ -162,6 +170,9 @@ def fit(
             f"stopped: no better {monitor} on validation for {patience} epochs; "
             f"keeping epoch {best_epoch(state.history, monitor)}"
         )
+    # A training that was killed after its last epoch has no step left to take.
+    if keeper is not None and state.rows:
+        keeper.note(state.rows, seconds)
     state.assign(state.best)
 
 

@@ -14,8 +14,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.download_model.conftest import write_small_model
+from tests.operate.dashboard import metrics_of, queries
 from tests.prefect_server import free_port
 
 pytestmark = pytest.mark.slow
@@ -25,10 +28,15 @@ AUTHORIZATION = ("ops", "s3same")
 
 @dataclass(frozen=True)
 class Machine:
-    """A home folder, a port, and who may come in."""
+    """A home folder, ports of the server and of the metrics, and who may come in."""
 
     home: Path
     port: int
+    metrics_port: int
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return "--port", str(self.port), "--metrics-port", str(self.metrics_port)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +64,14 @@ class Machine:
         return out
 
     def up(self, *arguments: str, status: int = 0) -> str:
-        return self.run("up", "--port", str(self.port), *arguments, status=status)
+        return self.run("up", *self.ports, *arguments, status=status)
+
+    def metrics(self) -> dict[str, Metric]:
+        """What Prometheus gets from the server, and from the store."""
+        server = httpx.get(f"http://127.0.0.1:{self.port}/api/metrics", auth=AUTHORIZATION)
+        store = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics")
+        texts = [answer.raise_for_status().text for answer in (server, store)]
+        return {family.name: family for text in texts for family in text_string_to_metric_families(text)}
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         url = f"http://127.0.0.1:{self.port}/api{path}"
@@ -82,20 +97,23 @@ class Machine:
 
 
 def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, free_port())
+    machine = Machine(tmp_path, free_port(), free_port())
     said = machine.up("--detach")
-    for line in ("server ", "work pools ", "deployments ", "automations ", "worker default ", "worker accelerator "):
-        assert f"\n{line}" in f"\n{said}"
+    lines = ("server", "work pools", "deployments", "automations", "metrics", "worker default", "worker accelerator")
+    for part in lines:
+        assert f"\n{part} " in f"\n{said}"
     assert httpx.post(f"http://127.0.0.1:{machine.port}/api/deployments/filter", json={}).status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{machine.port}/api/metrics").status_code == 401
     assert "up already" in machine.up()
 
-    # A worker that dies is started again.
-    before = machine.parts()["worker accelerator"]
-    before.kill()
-    deadline = time.monotonic() + 60
-    while machine.pids()["worker accelerator"] == before.pid:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    # What dies is started again.
+    for part in ("metrics", "worker accelerator"):
+        before = machine.parts()[part]
+        before.kill()
+        deadline = time.monotonic() + 60
+        while machine.pids()[part] == before.pid:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     # Who keeps it up is killed, in the middle of a run: the next start ends what is left, and the run goes on.
     recipe = {"model": write_small_model(tmp_path / "temporary"), "train": {"mode": "fine_tuning", "max_length": 16}}
@@ -105,7 +123,7 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
     killed = machine.parts()
     killed["keeper"].kill()
     assert killed["server"].is_running()
-    keeper = machine.start("up", "--port", str(machine.port))
+    keeper = machine.start("up", *machine.ports)
     assert keeper.stdout is not None
     said = ""
     for line in keeper.stdout:
@@ -115,6 +133,22 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
     assert "was at work when hubtune was stopped, and goes on with it" in said
     assert not any(process.is_running() for process in killed.values())
     machine.once(run, "COMPLETED")
+
+    # What the dashboard shows is there, and tells of the run.
+    metrics = machine.metrics()
+    names = {sample.name for family in metrics.values() for sample in family.samples}
+    # The server says nothing of events that have not happened; its counters are announced all the same.
+    names |= {f"{family.name}_total" for family in metrics.values() if family.type == "counter"}
+    assert {name for query in queries() for name in metrics_of(query)} - names <= {"hubtune_rows_quarantined"}
+    assert metrics["hubtune_rows_quarantined"].documentation
+    (success,) = metrics["hubtune_last_success_timestamp_seconds"].samples
+    assert success.labels == {"model": "insincere-questions"}
+    assert time.time() - 600 < success.value <= time.time()
+    (rows,), (seconds,) = (metrics[f"hubtune_training_{name}"].samples for name in ("rows", "seconds"))
+    train = next(each.value for each in metrics["hubtune_rows_kept"].samples if each.labels["split"] == "train")
+    assert rows.value > 0
+    assert rows.value % train == 0
+    assert seconds.value > 0
 
     # Ctrl-C ends all of it.
     parts = machine.parts()
@@ -126,11 +160,15 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
     assert "Nothing was up" in machine.run("down")
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path, option: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        said = Machine(tmp_path, listener.getsockname()[1]).up(status=2)
-    assert "cannot be listened on" in said
+        taken, free = listener.getsockname()[1], free_port()
+        ports = (taken, free) if option == "--port" else (free, taken)
+        said = Machine(tmp_path, *ports).up(status=2)
+    assert f"port {taken} cannot be listened on" in said
+    assert f"where:  {option}\n" in said
     assert "name another port" in said
     assert not (tmp_path / ".hubtune" / "up" / "server.log").exists()

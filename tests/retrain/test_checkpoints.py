@@ -234,8 +234,10 @@ def test_a_store_that_is_not_there_does_not_end_the_training(tmp_path: Path, mod
     keeping = Keeping(Store.open(str(tmp_path / "file" / "store")), [])
     tuned = tune(model, tokens, keeping.of(), **ONE_EPOCH)
     assert tuned.state.losses == without_a_store.state.losses
-    assert len(keeping.lines) == 3  # two steps, and the end of the epoch
-    assert all(line.startswith(NOT_KEPT) for line in keeping.lines)
+    *states, took = keeping.lines
+    assert len(states) == 3  # two steps, and the end of the epoch
+    assert all(line.startswith(NOT_KEPT) for line in states)
+    assert took.startswith("how long the training took could not be noted: ")
 
 
 def test_a_store_that_comes_back_takes_the_next_state(keeping: Keeping) -> None:
@@ -293,7 +295,12 @@ def test_going_on_within_an_epoch_gives_the_same_weights(keeping: Keeping, model
         with pytest.raises(KeyboardInterrupt):
             tune(model, tokens, checkpoints, **settings)
     assert restored == [0, 1, 4]
+    journal = Path(keeping.store.root, "journal", "trainings")
+    assert not journal.exists()
     resumed = tune(model, tokens, keeping.of(), **settings)
+    noted = json.loads((journal / f"{KEY.digest}.json").read_bytes())
+    assert noted["rows"] == 120, "two steps of 60 were left"
+    assert noted["seconds"] > 0
     assert "going on from a checkpoint: 1 epochs and 6 steps were done before" in resumed.lines[0]
     require_same(resumed, whole)
 

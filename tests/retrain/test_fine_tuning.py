@@ -77,6 +77,9 @@ def test_a_diverged_run_says_so_and_keeps_its_batch(model: Path, tokens: Path) -
             self.kept = (rows.tolist(), step, loss, learning_rate)
             return "there"
 
+        def note(self, rows: int, seconds: float) -> None:
+            raise AssertionError("it did not come to its end")
+
     record = Record()
     message = "training loss is nan at step 1, in epoch 1, where .*; the rows of the batch lie in there"
     with pytest.raises(TrainingFailed, match=message) as failed:

@@ -174,10 +174,11 @@ def hungry(model: Path, most: int, from_step: int = 0) -> Hungry:
 
 
 class Record:
-    """A keeper that keeps nothing but in how many parts each step's batch was computed."""
+    """A keeper that keeps nothing but in how many parts each step's batch was computed, and the number of rows."""
 
     def __init__(self) -> None:
         self.parts: list[int] = []
+        self.rows = 0
 
     def restore(self, state: TrainingState) -> bool:
         return False
@@ -188,6 +189,9 @@ class Record:
 
     def keep_batch(self, rows: object, step: int, loss: float, learning_rate: float) -> str | None:
         raise AssertionError(f"diverged in step {step}")
+
+    def note(self, rows: int, seconds: float) -> None:
+        self.rows = rows
 
 
 @pytest.mark.parametrize(("clip_norm", "lanes", "parts"), [(1.0, LANES, 4), (None, 1, 8)])
@@ -212,6 +216,7 @@ def test_when_memory_runs_out_training_goes_on_in_parts(
     encoder = hungry(steady_model, most=5, from_step=3)
     halved = tune(steady_model, tokens, record, encoder, **settings)
     assert record.parts == [1, 1, 1, *[parts] * 5]
+    assert record.rows == 240
     assert halved.state.parts == parts
     assert [line for line in halved.lines if "memory" in line] == [
         f"memory ran out: batches are computed in {number} parts or more from here on; their size stays the same"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from hubtune.storage import Store
+from hubtune.storage.journal import last_success
 from schemas.recipe import Recipe
 from tasks.retrain.task import block_key
 from tests.http_server import body, running
@@ -72,6 +73,11 @@ def test_an_unchanged_run_does_nothing_and_says_so(default: Finished) -> None:
         first["version"],
         first["metrics"],
     )
+    # It ended well all the same, and whoever watches can tell.
+    noted = last_success(Store.open(str(road.store_folder)), again["model"])
+    assert noted is not None
+    assert (noted.run, noted.version) == (again["run"], again["version"])
+    assert (noted.rows, noted.quarantine) == (digests(again)["preprocess"], digests(again)["quarantine"])
 
 
 def test_a_run_is_found_by_its_tag_and_its_tasks_wait_for_no_slot(finished: Finished) -> None:

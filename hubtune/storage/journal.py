@@ -1,0 +1,115 @@
+"""When runs ended well and how fast trainings were, for those who watch (`hubtune metrics`).
+
+It lies beside the artifacts, which may hold no times: equal inputs give equal bytes. No result depends on it.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from hubtune.storage.artifact import Artifact, Manifest, TaskKey, parse_record, seal, task_key
+from hubtune.storage.store import Store
+
+
+class Success(BaseModel):
+    """The last run of a model that ended well, whether it published a version or found everything there already.
+
+    `run` is the flow run's id, `ended` the moment (UTC, ISO 8601), `version` what it published or found; `rows` and
+    `quarantine` are the digests of what became of its data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    run: str
+    ended: str
+    version: int
+    rows: str
+    quarantine: str
+
+
+class Training(BaseModel):
+    """How long a training took: `rows` that went through its steps, and the `seconds` of these steps.
+
+    A row counts once for each epoch. Validation is left out, the time in which TensorFlow traces the first step is not.
+    Of a training that went on from a checkpoint it is the part since then.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    rows: int
+    seconds: float
+
+
+def note_success(store: Store, model: str, success: Success) -> None:
+    """Write down that a run ended well, in place of the one before.
+
+    Args:
+        store: the artifact store.
+        model: the model's name.
+        success: the run.
+
+    Raises:
+        StoreUnavailable: the store could not be written to.
+    """
+    store.backend.write(_success_path(model), seal(success.model_dump(mode="json")))
+
+
+def last_success(store: Store, model: str) -> Success | None:
+    """The last run that ended well.
+
+    Args:
+        store: the artifact store.
+        model: the model's name.
+
+    Returns:
+        The run; None if none was ever noted.
+
+    Raises:
+        CorruptArtifact: the record is damaged.
+    """
+    path = _success_path(model)
+    content = store.backend.read(path)
+    return None if content is None else parse_record(Success, content, f"{store.root}/{path}")
+
+
+def note_training(store: Store, key: TaskKey, training: Training) -> None:
+    """Write down how long a training took.
+
+    Args:
+        store: the artifact store.
+        key: of the training: all that its result depends on.
+        training: rows and seconds.
+
+    Raises:
+        StoreUnavailable: the store could not be written to.
+    """
+    store.backend.write(_training_path(key), seal(training.model_dump(mode="json")))
+
+
+def training_of(store: Store, classifier: Manifest) -> Training | None:
+    """How long the training of a classifier took.
+
+    Args:
+        store: the artifact store.
+        classifier: the manifest of a `classifier` artifact.
+
+    Returns:
+        Rows and seconds; None if they were never noted.
+
+    Raises:
+        CorruptArtifact: the record is damaged.
+    """
+    inputs = []
+    for address in classifier.inputs:
+        kind, _, digest = address.partition("/")
+        inputs.append(Artifact(kind=kind, digest=digest, uri=""))
+    made = classifier.producer
+    path = _training_path(task_key(made.task, made.version, made.parameters, inputs))
+    content = store.backend.read(path)
+    return None if content is None else parse_record(Training, content, f"{store.root}/{path}")
+
+
+def _success_path(model: str) -> str:
+    return f"journal/runs/{model}.json"
+
+
+def _training_path(key: TaskKey) -> str:
+    return f"journal/trainings/{key.digest}.json"
