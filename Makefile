@@ -9,6 +9,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c "$(SUPPORTED)" 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 UV := .tools/bin/uv
+IMAGES := deployments/images
 # uv does not read pip's configuration: a mirror that is set for pip serves uv too.
 INDEX := $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 ifneq ($(INDEX),)
@@ -56,9 +57,15 @@ $(UV): requirements-uv.lock
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	touch $@
 
-lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements.lock
+# The images have no dev group: what is in their locks is in requirements.lock too, at the same version. Only tpu.lock has
+# an older TensorFlow, so that the versions of requirements.lock are what it prefers, not what it must take.
+lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements.lock, and into those of the images
 	$(COMPILE) --group pipeline --group dev --output-file requirements.lock pyproject.toml
 	echo "uv" | $(COMPILE) --output-file requirements-uv.lock -
+	$(COMPILE) --group pipeline --constraints requirements.lock --output-file $(IMAGES)/cpu.lock pyproject.toml
+	$(COMPILE) --group pipeline --constraints requirements.lock --output-file $(IMAGES)/gpu.lock pyproject.toml $(IMAGES)/gpu.in
+	cp requirements.lock $(IMAGES)/tpu.lock
+	$(COMPILE) --group pipeline --overrides $(IMAGES)/tpu.overrides --output-file $(IMAGES)/tpu.lock pyproject.toml $(IMAGES)/tpu.in
 
 clean: ## remove the environment and caches (not the store)
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
