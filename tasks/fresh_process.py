@@ -30,9 +30,15 @@ Work = Callable[[dict[str, Any], Say], dict[str, Any]]
 # PYTHONHASHSEED: the order of sets must not reach a file. TF_CPP_MIN_LOG_LEVEL: no notes on CPU features.
 # TF_USE_LEGACY_KERAS: TensorFlow then leaves out Keras 3, and some seconds of imports; no Keras is used.
 _CHILD_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
-# oneDNN's kernels gained up to a factor of 1.27 in the training step and are not the default on every CPU. It is read
-# once, at import; whoever sets the variable keeps the last word.
-_PREFERRED = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+# Whoever sets one of these keeps the last word. oneDNN's kernels gained up to a factor of 1.27 in the training step and
+# are not the default on every CPU; it is read once, at import.
+_PREFERRED = {
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    # glibc keeps ever larger freed blocks for itself, unless these are set (bytes): gradients and activations then go
+    # back to the system, and a training's peak is 7 % lower at the same speed (docs/benchmarks.md).
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+}
 
 
 def run_in_fresh_process(
