@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.alternate import Row, Run, alternate, compare, run, table_of_rows, table_of_runs
 from benchmarks.flops import training_flops
 from benchmarks.prepare import Prepared, prepare
+from schemas.train_recipe import MEANT_FOR
 
 SEED = 42
 # What both sides of a comparison with Trainer train with: the same algorithm, in the same precision. The rest is at
@@ -219,7 +220,8 @@ class Bench:
         theirs = [each["until_trained_seconds"] - each["tokenise_seconds"] for each in peer]
         rows = [_quality("Trainer", peer, theirs, theirs)]
         for candidate in self._arguments.candidate or CANDIDATES:
-            recipe = SETTINGS | self._precision | {"early_stopping_patience": None} | candidate
+            precision = self._precision if candidate.get("mode") in MEANT_FOR["precision"] else {}
+            recipe = SETTINGS | precision | {"early_stopping_patience": None} | candidate
             name = f"hubtune {json.dumps(candidate)}"
             (runs,) = self._turns({name: partial(self._train, self._part, recipe)})
             rows.append(_quality(name, runs, [each["until_trained_seconds"] for each in runs], theirs))

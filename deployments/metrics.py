@@ -72,6 +72,7 @@ class StoreMetrics(Collector):
         self._store, self._say, self._patience = store, say, patience
         self._lock = threading.Lock()
         self._reading: Future[list[Sample]] | None = None
+        self._given_up = False
         self._known: dict[tuple[str, ...], Any] = {}
         self._used: dict[tuple[str, ...], Any] = {}
         self._problems: set[str] = set()
@@ -88,13 +89,16 @@ class StoreMetrics(Collector):
 
     def _ask(self) -> list[Sample] | None:
         with self._lock:
-            # One reading at a time. What an earlier scrape gave up on, and is there now, may be old.
+            # One reading at a time. What an earlier scrape gave up on says nothing of now, whenever it ends.
             if self._reading is None or self._reading.done():
-                self._reading = _in_thread(self._read)
-            reading = self._reading
+                self._reading, self._given_up = _in_thread(self._read), False
+            reading, patience = self._reading, 0.0 if self._given_up else self._patience
         try:
-            samples = reading.result(self._patience)
+            if not patience:
+                raise TimeoutError
+            samples = reading.result(patience)
         except TimeoutError:
+            self._given_up = True
             samples, lost = None, f"no answer for {self._patience:g} s"
         except (HubtuneError, OSError) as error:
             samples, lost = None, getattr(error, "what", str(error))

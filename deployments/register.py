@@ -7,9 +7,13 @@ from pathlib import Path
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.utilities.callables import parameter_schema
 
 from deployments.parts import program
 from flows.accelerator import TRAINING
+from flows.retrain import retrain
+from flows.train import train
+from flows.watch_data import watch_data
 from hubtune.errors import StackFailed
 
 CHECKOUT = Path(__file__).parents[1]
@@ -18,7 +22,7 @@ FLOWS = ["Retrain", TRAINING, "Watch data"]
 
 
 def register(client: SyncPrefectClient, folder: Path, environment: dict[str, str]) -> list[str]:
-    """Register all deployments where one is missing, or where prefect.yaml has changed since they were registered.
+    """Register all deployments where one is missing, or where prefect.yaml or a form has changed since.
 
     What somebody has changed in the UI since then stays, and schedules that are switched on stay so in any case.
 
@@ -35,8 +39,9 @@ def register(client: SyncPrefectClient, folder: Path, environment: dict[str, str
     """
     content = (CHECKOUT / "prefect.yaml").read_bytes()
     names = [deployment["name"] for deployment in yaml.safe_load(content)["deployments"]]
-    # Deployments name the folder that the flows lie in.
-    digest = hashlib.sha256(content + str(CHECKOUT).encode()).hexdigest()
+    # Deployments name the folder that the flows lie in, and keep the schema of their parameters.
+    forms = [parameter_schema(flow).model_dump_json() for flow in (retrain, watch_data, train)]
+    digest = hashlib.sha256(b"".join([content, *(part.encode() for part in (str(CHECKOUT), *forms))])).hexdigest()
     noted = folder / "registered"
     ours = FlowFilter(name=FlowFilterName(any_=FLOWS))
     before = client.read_deployments(flow_filter=ours)

@@ -12,17 +12,20 @@ anything is trained.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
+from pydantic import BeforeValidator
 
 from flows.accelerator import cancel_training, has_accelerator, train_on_accelerator
 from flows.timeline import Timeline
 from flows.train import train_block
-from hubtune.errors import HubtuneError
+from hubtune.errors import HubtuneError, StoreUnavailable
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
 from hubtune.storage.journal import Success, note_success
@@ -45,7 +48,11 @@ from tasks.publish.task import publish_model
     result_serializer="json",
     on_cancellation=[cancel_training],
 )
-def retrain(recipe: Recipe, refresh: Sequence[Block] = ()) -> RunReport | State[RunReport]:
+def retrain(
+    recipe: Recipe,
+    # None is what forms of before, and runs that were saved with them, give.
+    refresh: Annotated[Sequence[Block], BeforeValidator(lambda blocks: blocks or ())] = (),
+) -> RunReport | State[RunReport]:
     """Retrain a classifier and publish it.
 
     Args:
@@ -100,7 +107,11 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = {"rows": rows.digest, "quarantine": made["quarantine"].digest}
         success = Success(run=str(flow_run.id), ended=now, version=version, **found)
-        note_success(Store.open(), str(recipe.name), success)
+        try:
+            note_success(Store.open(), str(recipe.name), success)
+        except StoreUnavailable as error:
+            # The version is out. Who watches is told by the age of the success before.
+            get_run_logger().warning(f"that this run ended well could not be noted for `hubtune metrics`: {error}")
     return version
 
 

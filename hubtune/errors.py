@@ -5,6 +5,8 @@ catches it: whether trying the same work again can help (`retryable`), and with 
 (`exit_status`: 1, a run failed; 2, the input was wrong and nothing was started).
 """
 
+import errno
+import os
 from typing import ClassVar
 
 
@@ -116,6 +118,10 @@ class StoreUnavailable(HubtuneError):
     retryable = True
 
 
+class DiskFull(HubtuneError):
+    """A disk has no space left. What is in the store is whole: nothing that was half written is ever used."""
+
+
 class ServerUnavailable(HubtuneError):
     """The Prefect server did not answer. Trying again can help."""
 
@@ -127,11 +133,31 @@ class StackFailed(HubtuneError):
 
 
 class UnexpectedFailure(HubtuneError):
-    """A block failed with an error that is not one of this family: a bug, a full disk, a timeout."""
+    """A block failed with an error that is not one of this family: a bug, a timeout."""
 
 
 class NeedsTensorFlow(HubtuneError):
     """The published model is a SavedModel alone, and TensorFlow is not installed here."""
+
+
+def disk_full(error: BaseException) -> DiskFull | None:
+    """What an error of another family comes down to when a disk is full. Not every library keeps the system's number.
+
+    Args:
+        error: the error.
+
+    Returns:
+        The error to raise in its place; None where it is something else.
+    """
+    said = os.strerror(errno.ENOSPC)
+    if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and said not in str(error):
+        return None
+    return DiskFull(
+        f"a disk is full: {said}",
+        where=str(getattr(error, "filename", None) or f"{type(error).__name__}: {str(error)[:300]}"),
+        remedy="free space where the store, HUBTUNE_CACHE and TMPDIR lie, then press Retry or run again: what was "
+        "finished before is kept",
+    )
 
 
 def from_json(error: dict[str, str]) -> HubtuneError:

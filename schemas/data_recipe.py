@@ -1,6 +1,7 @@
 """The data section of the recipe: where the labelled text comes from, and how it is laid out there."""
 
 import codecs
+import contextlib
 import re
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -38,7 +39,9 @@ def _label_map(value: Any) -> Any:
 def _lines_or_mapping(schema: dict[str, Any]) -> None:
     line = {"type": "string", "pattern": _LINE, "examples": ["0 = sincere"]}
     mapping = {"type": "object", "additionalProperties": {"type": "string"}}
-    schema["anyOf"] = [{"title": "Lines", "type": "array", "items": line}, {"title": "Mapping"} | mapping]
+    # Lines first: that is what a form shows.
+    lines = {"title": "Lines", "type": "array", "items": line}
+    schema["anyOf"] = [lines, {"title": "Mapping"} | mapping, {"type": "null"}]
     del schema["default"]
 
 
@@ -182,6 +185,15 @@ class DataRecipe(Section):
         description="Encoding of CSV and JSONL files, by the name that Python knows it by: utf-8, windows-1252, ...",
     )
 
+    def as_parameters(self) -> dict[str, Any]:
+        """As of every section; labels as lines, since a server on PostgreSQL gives a mapping back in another order."""
+        values = super().as_parameters()
+        lines = [f"{raw} = {name}" for raw, name in (self.labels or {}).items()]
+        with contextlib.suppress(ValueError):  # a name with `=`, or with white space around it, cannot stand in a line
+            if lines and _label_map(lines) == self.labels:
+                values["labels"] = lines
+        return values
+
     @field_validator("source", "train", "validation", "test")
     @classmethod
     def _no_password(cls, handle: str | None) -> str | None:
@@ -230,7 +242,7 @@ class DataRecipe(Section):
         values = dict(values)
         if not any(values.get(field) for field in ("source", "train", "validation", "test")):
             values["source"] = "sample"
-        if values.get("source") == "sample" and values.get("labels") is None:
+        if values.get("source") == "sample" and values.get("labels") in (None, []):
             values["labels"] = SAMPLE_LABELS
         return values
 

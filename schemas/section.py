@@ -27,13 +27,15 @@ class Section(BaseModel):
             if field.get("default", ...) is None and len(others) == 1:
                 del field["anyOf"], field["default"]
                 field.update(others[0])
+                if "enum" in field:
+                    field["enum"] = [*field["enum"], None]
         return schema
 
     def as_parameters(self) -> dict[str, Any]:
         """The section for a run that a server is asked for.
 
         Returns:
-            JSON values, without the fields that are empty unless given: a server may refuse a null for them.
+            JSON values, without the fields that are empty and empty unless given.
         """
         values = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from hubtune.errors import HubtuneError
+from hubtune.errors import HubtuneError, disk_full
 from hubtune.progress import ProgressLine, Say
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer, task_key
@@ -96,6 +96,10 @@ def run_once(
 
     Returns:
         The result's artifacts by name: as a plain value after work, inside a `Cached` state otherwise.
+
+    Raises:
+        DiskFull: there was no space for the result.
+        Exception: whatever else the work raises.
     """
     key = task_key(task, version, parameters, inputs)
     # What was refreshed once in this flow run is done: a retry of the run must not do it again.
@@ -104,7 +108,15 @@ def run_once(
     if known is not None:
         return cached(known)
     say()("asked to run again" if refresh else "the store holds no result for this yet")
-    outputs = work(Producer(task=task, version=version, parameters=dict(parameters), software=_software()))
+    try:
+        outputs = work(Producer(task=task, version=version, parameters=dict(parameters), software=_software()))
+    except HubtuneError:
+        raise
+    except Exception as error:
+        full = disk_full(error)
+        if full is None:
+            raise
+        raise full from error
     store.remember(key, outputs)
     if refresh:
         store.remember(this_run, outputs)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, from_json
+from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, disk_full, from_json
 from hubtune.progress import ProgressLine, Say
 from tasks.fork_server import ForkedProcess, ForkServerEnded, end_if_idle
 
@@ -159,9 +159,12 @@ def serve(work: Work) -> None:
         answer = {"result": work(request, lambda line: send(_said(line)))}
     except HubtuneError as error:
         answer = {"error": error.to_json()}
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    except Exception as error:
+        full = disk_full(error)
+        if full is None:
+            traceback.print_exc()
+            sys.exit(1)
+        answer = {"error": full.to_json()}
     send(answer)
     sys.stderr.flush()
     # Python would take TensorFlow apart for another 1.2 s; all that matters has been written and answered.

@@ -10,8 +10,21 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 PREFECT = str(Path(sys.executable).parent / "prefect")
+
+
+def ask(method: str, url: str, **arguments: Any) -> httpx.Response:
+    """A request to a server. One on SQLite says now and then that its database is busy: Prefect's client asks again."""
+    for _ in range(20):
+        answer = httpx.request(method, url, **arguments)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(0.5)
+    return answer
 
 
 def free_port() -> int:

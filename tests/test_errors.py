@@ -1,10 +1,11 @@
+import errno
 import json
 import pickle
 
 import pytest
 
 from hubtune import errors
-from hubtune.errors import HubtuneError, InvalidRecipe, from_json
+from hubtune.errors import HubtuneError, InvalidRecipe, disk_full, from_json
 
 
 def _family(kind: type[HubtuneError]) -> list[type[HubtuneError]]:
@@ -37,3 +38,15 @@ def test_an_error_of_a_later_version_is_still_an_error() -> None:
     error = from_json(InvalidRecipe("a", where="b", remedy="c").to_json() | {"type": "NotYetKnown"})
     assert type(error) is HubtuneError
     assert error.what == "a"
+
+
+def test_a_full_disk_is_told_whoever_found_it() -> None:
+    named = disk_full(OSError(errno.ENOSPC, "No space left on device", "/store/rows"))
+    assert named is not None
+    assert named.where == "/store/rows"
+    in_words = disk_full(RuntimeError("/store/x.pb.tmp; No space left on device"))
+    assert in_words is not None
+    assert in_words.where == "RuntimeError: /store/x.pb.tmp; No space left on device"
+    assert disk_full(OSError(errno.EDQUOT, "Disk quota exceeded")) is not None
+    assert disk_full(OSError(errno.EACCES, "Permission denied")) is None
+    assert disk_full(RuntimeError("no space")) is None

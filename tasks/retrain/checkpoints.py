@@ -95,9 +95,9 @@ class Checkpoints:
             self._say(f"the checkpoint is left out, training begins from the start: {error.what}")
             return False
         entry = json.loads((folder / "state.json").read_bytes())
-        if entry["precision"] != state.precision:
+        if entry["precision"] != state.arithmetic:
             self._say(
-                f"the checkpoint was computed in {entry['precision']}, this device computes in {state.precision}: "
+                f"the checkpoint was computed in {entry['precision']}, this device computes in {state.arithmetic}: "
                 "training begins from the start"
             )
             return False
@@ -193,7 +193,7 @@ def _write(folder: Path, state: TrainingState) -> None:
     entry: dict[str, Any] = {
         "epoch": state.epoch,
         "parts": state.parts,
-        "precision": state.precision,
+        "precision": state.arithmetic,
         "history": [asdict(epoch) for epoch in state.history],
     }
     (folder / "state.json").write_text(json.dumps(entry), encoding="utf-8")

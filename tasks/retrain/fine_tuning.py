@@ -44,6 +44,8 @@ def fine_tune(
     say: Say,
     strategy: Any = None,
     precision: Precision = "float32",
+    *,
+    products_only: bool = False,
 ) -> tuple[Head, TrainingState]:
     """Train groups of an encoder's variables, and a head, on labelled texts.
 
@@ -59,6 +61,7 @@ def fine_tune(
         say: takes progress lines.
         strategy: the devices, in whose scope the encoder was loaded; None: one.
         precision: what the encoder's layers are computed in.
+        products_only: whether it is their products alone that are computed in it.
 
     Returns:
         The head with its best weights, and the state at the end.
@@ -86,7 +89,7 @@ def fine_tune(
     steps = -(-len(truth) // recipe.batch_size)
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
     parts = min(recipe.accumulation_steps, recipe.batch_size)
-    state = TrainingState(variables, optimizer, rates, parts, precision=precision)
+    state = TrainingState(variables, optimizer, rates, parts, precision=precision, products_only=products_only)
 
     def run_epoch() -> tuple[float, float]:
         batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, state.epoch]))

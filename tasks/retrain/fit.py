@@ -44,6 +44,7 @@ class TrainingState:
         best: the weights after the best epoch; at first those that training started from.
         parts: in how many parts a batch is computed at least.
         precision: what the encoder's layers are computed in.
+        products_only: whether it is their products alone that are computed in it.
         rows: how many went through the steps that this process took; a row counts in each epoch. No checkpoint has it.
     """
 
@@ -56,7 +57,13 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     best: list[npt.NDArray[np.float32]] = field(default_factory=list)
     precision: Precision = "float32"
+    products_only: bool = False
     rows: int = 0
+
+    @property
+    def arithmetic(self) -> str:
+        """What a state of another device has to agree with: its precision, and what is computed in it."""
+        return f"{self.precision} products" if self.products_only and self.precision != "float32" else self.precision
 
     def weights(self) -> list[npt.NDArray[np.float32]]:
         """A copy of the trained variables."""

@@ -24,7 +24,7 @@ class LayeredEncoder:
         seed: of dropout.
         precision: what the layers are computed in while training.
         products_only: whether it is their dense layers' products alone that are computed in it (see
-            `precision.computes_products_only`).
+            `tasks.retrain.precision`).
         pairs: whether texts are pairs. Single ones are one segment, whose vector need not be looked up token by token.
     """
 

@@ -30,8 +30,9 @@ def choose_precision(wanted: Wanted, model: Path, strategy: Any, say: Say) -> Pr
     """Which type an encoder's layers are computed in while it is trained. Answers are always computed in float32.
 
     Args:
-        wanted: `auto` takes bfloat16 on a TPU, on GPUs that have it and on processors with AMX, float16 on older GPUs
-            that have that, and float32 otherwise, also for models whose layers are not known one by one.
+        wanted: `auto` takes bfloat16 on a TPU, on GPUs that have it and on a processor with AMX (not in a cluster),
+            float16 on older GPUs that have that, and float32 otherwise, also for models whose layers are not known one
+            by one.
         model: a `model` artifact's folder.
         strategy: the devices; None: one.
         say: takes a line where it is not float32.
@@ -58,7 +59,7 @@ def choose_precision(wanted: Wanted, model: Path, strategy: Any, say: Say) -> Pr
             where="train.precision",
             remedy="use bfloat16 or auto",
         )
-    chosen = wanted if wanted != "auto" else "bfloat16" if on_tpu else _of_devices()
+    chosen = wanted if wanted != "auto" else "bfloat16" if on_tpu else _of_devices(alone=strategy is None)
     if chosen != "float32":
         parts = "products" if on_processors(strategy) else "layers"
         say(f"mixed precision: {parts} in {chosen}, weights in float32")
@@ -82,12 +83,13 @@ def product_in(precision: Precision) -> Callable[[Tensor, Tensor], Tensor]:
     return product
 
 
-def _of_devices() -> Precision:
+def _of_devices(*, alone: bool) -> Precision:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return "bfloat16" if _has_amx() else "float32"
+        # The workers of a cluster have to agree, and none knows the others' processors.
+        return "bfloat16" if alone and _has_amx() else "float32"
     capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
     weakest = min(capabilities)
     return "bfloat16" if weakest >= _BFLOAT16_FROM else "float16" if weakest >= _FLOAT16_FROM else "float32"

@@ -190,6 +190,7 @@ def _tune(
         say,
         strategy,
         precision,
+        products_only=on_processors(strategy),
     )
     state.release()
     compute_logits = compile_logits(encoder, head)

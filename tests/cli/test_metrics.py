@@ -236,14 +236,13 @@ def test_a_store_that_hangs(store: Store) -> None:
     lines: list[str] = []
     Published(store, "questions").publish()
     registry = CollectorRegistry()
-    registry.register(StoreMetrics(store, lines.append, patience=0.2))
+    registry.register(StoreMetrics(store, lines.append, patience=2))
     record = Path(store.root, "journal", "runs", "questions.json")
     content = record.read_bytes()
     record.unlink()
     os.mkfifo(record)  # whoever reads it waits for somebody who writes
-    for _ in range(2):
-        assert registry.get_sample_value("hubtune_store_up") == 0
-        assert registry.get_sample_value("hubtune_model_version", {"model": "questions"}) is None
+    assert registry.get_sample_value("hubtune_store_up") == 0
+    assert registry.get_sample_value("hubtune_model_version", {"model": "questions"}) is None
     record.write_bytes(content)  # the reading that hung ends, and nobody takes it for new
     record.unlink()
     record.write_bytes(content)
@@ -251,7 +250,7 @@ def test_a_store_that_hangs(store: Store) -> None:
     while registry.get_sample_value("hubtune_store_up") == 0:
         assert time.monotonic() < deadline
     assert registry.get_sample_value("hubtune_model_version", {"model": "questions"}) == 1
-    assert lines == ["the store is lost: no answer for 0.2 s", "the store answers again"]
+    assert lines == ["the store is lost: no answer for 2 s", "the store answers again"]
 
 
 def test_a_bucket_and_a_bucket_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -17,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.stack import make_pools
 from tests.download_model.conftest import write_small_model
-from tests.prefect_server import PREFECT, running, running_server
+from tests.prefect_server import PREFECT, ask, running, running_server
 
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 CHECKOUT = Path(__file__).parents[2]
@@ -41,16 +40,10 @@ class Stage:
     workers: dict[str, "subprocess.Popen[bytes]"]
 
     def post(self, path: str, body: Json) -> Any:
-        # A server on SQLite says that its database is busy: whoever asks tries again, as Prefect's client does.
-        for _ in range(20):
-            answer = httpx.post(f"{self.settings['PREFECT_API_URL']}{path}", json=body)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(0.5)
-        return answer.raise_for_status().json()
+        return ask("POST", f"{self.settings['PREFECT_API_URL']}{path}", json=body).raise_for_status().json()
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.settings['PREFECT_API_URL']}{path}").raise_for_status().json()
+        return ask("GET", f"{self.settings['PREFECT_API_URL']}{path}").raise_for_status().json()
 
     def recipe(self, **train: Any) -> Json:
         """Fine-tuning that takes a few seconds: an epoch takes less than one."""

@@ -109,10 +109,24 @@ def test_what_a_form_sends_is_accepted_by_the_server_and_by_the_flow(recipe: Jso
     assert Recipe.model_validate(complete.as_parameters()) == complete
 
 
+def test_a_null_is_taken_wherever_empty_is_the_default() -> None:
+    sections = {name: field.annotation for name, field in Recipe.model_fields.items()}
+    for name, section in sections.items():
+        assert isinstance(section, type) or name == "name"
+        for field, about in getattr(section, "model_fields", {}).items():
+            if about.default is None:
+                assert not refused({name: {field: None}}), (name, field)
+
+
 def test_lines_of_a_form_are_a_mapping_in_their_order() -> None:
     labels = Recipe.model_validate({"data": {"source": "rows.csv", "labels": ["1 = bad", " 0=fine "]}, "name": "x"})
     assert list((labels.data.labels or {}).items()) == [("1", "bad"), ("0", "fine")]
     assert Recipe.model_validate({"data": {"source": "rows.csv", "labels": []}, "name": "x"}).data.labels is None
+    assert Recipe.model_validate({"data": {"labels": []}}) == Recipe.model_validate({})
+    # A server on PostgreSQL gives a mapping back in another order.
+    assert labels.as_parameters()["data"]["labels"] == ["1 = bad", "0 = fine"]
+    odd = Recipe.model_validate({"data": {"source": "rows.csv", "labels": {"a=b": "x", "c": "y"}}, "name": "x"})
+    assert odd.as_parameters()["data"]["labels"] == {"a=b": "x", "c": "y"}
     with pytest.raises(ValidationError, match="in more than one line"):
         Recipe.model_validate({"data": {"labels": ["0 = fine", "0 = bad"]}})
     with pytest.raises(ValidationError, match="each line names a raw label and its class"):

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.download_model.conftest import write_small_model
 from tests.operate.dashboard import metrics_of, queries
-from tests.prefect_server import free_port
+from tests.prefect_server import ask, free_port
 
 pytestmark = pytest.mark.slow
 HUBTUNE = str(Path(sys.executable).parent / "hubtune")
@@ -75,10 +75,10 @@ class Machine:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         url = f"http://127.0.0.1:{self.port}/api{path}"
-        return httpx.post(url, json=body, auth=AUTHORIZATION).raise_for_status().json()
+        return ask("POST", url, json=body, auth=AUTHORIZATION).raise_for_status().json()
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"http://127.0.0.1:{self.port}/api{path}", auth=AUTHORIZATION).raise_for_status().json()
+        return ask("GET", f"http://127.0.0.1:{self.port}/api{path}", auth=AUTHORIZATION).raise_for_status().json()
 
     def pids(self) -> dict[str, int]:
         """The process of each part, and of who keeps them up."""

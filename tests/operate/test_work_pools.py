@@ -19,7 +19,7 @@ from prefect.utilities.templating import find_placeholders
 from prefect.workers.base import BaseJobConfiguration
 
 from tests.operate.conftest import CHECKOUT, OVER, Json, Stage
-from tests.prefect_server import PREFECT, running
+from tests.prefect_server import PREFECT, ask, running
 
 TEMPLATES = CHECKOUT / "deployments" / "work_pools"
 TYPES = {
@@ -219,15 +219,15 @@ def made(server: dict[str, str], name: str) -> Iterator[str]:
     finally:
         ours = {"work_pools": {"name": {"any_": [pool]}}}
         for kind in ("flow_runs", "deployments"):
-            for each in httpx.post(f"{api}/{kind}/filter", json=ours).raise_for_status().json():
-                httpx.delete(f"{api}/{kind}/{each['id']}").raise_for_status()
-        httpx.delete(f"{api}/work_pools/{pool}").raise_for_status()
+            for each in ask("POST", f"{api}/{kind}/filter", json=ours).raise_for_status().json():
+                ask("DELETE", f"{api}/{kind}/{each['id']}").raise_for_status()
+        ask("DELETE", f"{api}/work_pools/{pool}").raise_for_status()
 
 
 def deploy(api: str, pool: str, job_variables: Json) -> httpx.Response:
-    flow = httpx.post(f"{api}/flows/", json={"name": "Checked"}).raise_for_status().json()
+    flow = ask("POST", f"{api}/flows/", json={"name": "Checked"}).raise_for_status().json()
     named = {"name": pool, "flow_id": flow["id"], "work_pool_name": pool, "entrypoint": "flows/train.py:train"}
-    return httpx.post(f"{api}/deployments/", json=named | {"job_variables": job_variables})
+    return ask("POST", f"{api}/deployments/", json=named | {"job_variables": job_variables})
 
 
 REFUSED: dict[str, list[Json]] = {
@@ -244,7 +244,7 @@ REFUSED: dict[str, list[Json]] = {
 def test_a_server_takes_the_template_and_refuses_what_it_does_not_know(server: dict[str, str], name: str) -> None:
     api = server["PREFECT_API_URL"]
     with made(server, name) as pool:
-        read = httpx.get(f"{api}/work_pools/{pool}").raise_for_status().json()
+        read = ask("GET", f"{api}/work_pools/{pool}").raise_for_status().json()
         assert read["type"] == TYPES[name]
         assert read["base_job_template"] == template(name)
         for job_variables in REFUSED[name]:
@@ -253,7 +253,7 @@ def test_a_server_takes_the_template_and_refuses_what_it_does_not_know(server: d
         # What is missing is missed when a run is asked for, before a worker takes it.
         for given in (required(name), {}):
             deployment = deploy(api, pool, given).raise_for_status().json()
-            run = httpx.post(f"{api}/deployments/{deployment['id']}/create_flow_run", json={})
+            run = ask("POST", f"{api}/deployments/{deployment['id']}/create_flow_run", json={})
             assert run.is_success is (given == required(name)), run.text
 
 
@@ -262,7 +262,7 @@ def registered(server: dict[str, str], pool: str, *arguments: str) -> Json:
     command = [PREFECT, "--no-prompt", "deploy", "flows/train.py:train", "--name", pool, "--pool", pool, *arguments]
     done = subprocess.run(command, env=os.environ | server, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    read: Json = httpx.get(f"{server['PREFECT_API_URL']}/deployments/name/Train/{pool}").raise_for_status().json()
+    read: Json = ask("GET", f"{server['PREFECT_API_URL']}/deployments/name/Train/{pool}").raise_for_status().json()
     return read
 
 

@@ -117,9 +117,14 @@ def test_a_state_of_another_precision_is_left_out(keeping: Keeping) -> None:
     state.precision = "bfloat16"
     assert not keeping.of().restore(state)
     assert state.losses == []
-    assert keeping.lines == [
-        "the checkpoint was computed in float32, this device computes in bfloat16: training begins from the start"
-    ]
+    state.products_only = True
+    assert not keeping.of().restore(state)
+    told = "the checkpoint was computed in float32, this device computes in {}: training begins from the start"
+    assert keeping.lines == [told.format("bfloat16"), told.format("bfloat16 products")]
+    keeping.of().offer(state, epoch_ended=False)
+    assert keeping.of().restore(state)
+    state.products_only = False
+    assert not keeping.of().restore(state)
 
 
 def test_one_state_is_left_and_none_in_the_end(keeping: Keeping) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,15 @@ def test_an_unchanged_run_does_nothing_and_says_so(default: Finished) -> None:
     assert noted is not None
     assert (noted.run, noted.version) == (again["run"], again["version"])
     assert (noted.rows, noted.quarantine) == (digests(again)["preprocess"], digests(again)["quarantine"])
+
+
+def test_a_run_that_cannot_be_noted_for_those_who_watch_ends_well(finished: Finished, tmp_path: Path) -> None:
+    road = finished[0].copy(tmp_path)
+    shutil.rmtree(road.store_folder / "journal")
+    (road.store_folder / "journal").write_text("in the way")
+    result = road.run("retrain")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "could not be noted for `hubtune metrics`" in result.stdout + result.stderr
 
 
 def test_a_run_is_found_by_its_tag_and_its_tasks_wait_for_no_slot(finished: Finished) -> None:

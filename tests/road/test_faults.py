@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,9 +203,10 @@ def _training_is_killed(place: Place, ways: list[Way]) -> None:
     while waiting:
         assert time.monotonic() < deadline, [place.stage.said_by(way.run) for way in ways]
         for process in psutil.process_iter(["cmdline"]):
-            trains = (process.info["cmdline"] or [""])[-1] == "tasks.retrain.worker"
-            if trains and any(_run_of(parent) in waiting for parent in process.parents()):
-                process.kill()
+            with suppress(psutil.Error):  # it has ended meanwhile
+                trains = (process.info["cmdline"] or [""])[-1] == "tasks.retrain.worker"
+                if trains and any(_run_of(parent) in waiting for parent in process.parents()):
+                    process.kill()
         waiting = {way.run["id"] for way in ways if place.stage.read(way.run)["state"]["type"] not in OVER}
         time.sleep(0.1)
 
@@ -262,8 +263,8 @@ FAULTS = [
         ("was killed", "remedy: "),
         again=("Preprocess rows",),
     ),
-    Fault("Evaluate classifier", "disk full", _disk_is_full, ("No space left", "remedy: ")),
-    Fault("Publish model", "disk full", _disk_is_full, ("No space left", "remedy: ")),
+    Fault("Evaluate classifier", "disk full", _disk_is_full, ("a disk is full", "remedy: free space")),
+    Fault("Publish model", "disk full", _disk_is_full, ("a disk is full", "remedy: free space")),
     *(
         Fault(block, "process killed", _process_is_killed(line), **KILLED)  # type: ignore[arg-type]
         for block, line in (
@@ -307,7 +308,7 @@ def test_what_follows_does_only_what_is_missing(fault: Fault, place: Place, tmp_
                 way.run = place.start(way.folder)
         for way in ways:
             ended = stage.ended(way.run)
-            if way.name == "retry" and ended["state"]["type"] == "CRASHED":
+            if way.name == "retry" and fault.state == ended["state"]["type"] == "CRASHED":
                 # Prefect reports a crash twice, and the second time, some seconds later, ends what was retried by then.
                 stage.retry(way.run)
                 ended = stage.ended(way.run)
