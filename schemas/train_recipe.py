@@ -161,7 +161,7 @@ class TrainRecipe(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         title="Precision",
-        description="What the encoder's layers, or on a processor their dense products, are computed in in training; "
+        description="What the encoder's layers (on a processor: their dense products) are computed in while training; "
         "`auto` takes 16 bits where the device is faster with them. Weights and answers stay in float32.",
     )
     monitor: Monitor = Field(
