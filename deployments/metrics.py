@@ -92,11 +92,11 @@ class StoreMetrics(Collector):
             # One reading at a time. What an earlier scrape gave up on says nothing of now, whenever it ends.
             if self._reading is None or self._reading.done():
                 self._reading, self._given_up = _in_thread(self._read), False
-            reading, patience = self._reading, 0.0 if self._given_up else self._patience
+            reading, given_up = self._reading, self._given_up
         try:
-            if not patience:
+            if given_up:
                 raise TimeoutError
-            samples = reading.result(patience)
+            samples = reading.result(self._patience)
         except TimeoutError:
             self._given_up = True
             samples, lost = None, f"no answer for {self._patience:g} s"

@@ -148,14 +148,14 @@ def _tune(
     strategy: Any,
 ) -> _Trained:
     inputs: dict[Split, Inputs] = {split: part.inputs for split, part in examples.items()}
-    precision = choose_precision(recipe.precision, model, strategy, say)
+    precision, products_only = choose_precision(recipe.precision, model, strategy, say), on_processors(strategy)
     loaded = load_encoder(
         model,
         facts,
         recipe,
         plan,
         precision,
-        products_only=on_processors(strategy),
+        products_only=products_only,
         pairs=are_pairs(inputs["train"]),
     )
     encoder: Encoder = loaded
@@ -190,7 +190,7 @@ def _tune(
         say,
         strategy,
         precision,
-        products_only=on_processors(strategy),
+        products_only=products_only,
     )
     state.release()
     compute_logits = compile_logits(encoder, head)
