@@ -1,6 +1,7 @@
 """What a clean row must be, and the reasons for which a row is turned away.
 
-`clean_rows` states the contract between preprocess and everything after it, as a pandera schema; polars does the work.
+`clean_rows` and `clean_splits` state the contract between preprocess and everything after it, as pandera schemas;
+polars does the work.
 """
 
 from collections.abc import Sequence
@@ -52,6 +53,9 @@ class Reason(StrEnum):
         return _SENTENCES[self]
 
 
+REASONS = pl.Enum(Reason)
+"""The type of a column of reasons."""
+
 NO_FAULTS = (Reason.UNMAPPED_LABEL, Reason.DUPLICATE, Reason.NEAR_DUPLICATE)
 """The reasons that are no fault of the data: one copy of a duplicate is kept, and a label that the recipe leaves out is
 not wanted."""
@@ -79,16 +83,44 @@ _SENTENCES = {
 def clean_rows(
     classes: Sequence[str], task: Task = "multiclass", *, weighted: bool = False, pairs: bool = False
 ) -> pa.DataFrameSchema:
-    """The contract of the clean rows of all splits together, as one frame.
+    """The contract of clean rows, each by itself: any part of them keeps it.
 
-    Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `text`,
-    `label`, `split`. A key occurs once, so the splits are disjoint.
+    Columns: `text`, `label`, `weight` where there are weights.
 
     Args:
         classes: the class names, in order.
         task: whether `label` is one class, or a list of classes.
         weighted: whether there is a column `weight`.
         pairs: whether each text is a pair of texts.
+
+    Returns:
+        The schema.
+    """
+    return pa.DataFrameSchema(
+        {
+            "text": pa.Column(
+                pl.String,
+                [
+                    pa.Check.str_length(min_value=1),
+                    pa.Check(_normalised_pairs if pairs else _normalised, error="text is normalised"),
+                ],
+            ),
+            "label": _several_classes(len(classes)) if task == "multilabel" else _one_class(len(classes)),
+            **({"weight": _weight()} if weighted else {}),
+        },
+        strict=True,
+    )
+
+
+def clean_splits(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFrameSchema:
+    """The contract of the clean rows of all splits together.
+
+    Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `label`,
+    `split`. A key occurs once, so the splits are disjoint.
+
+    Args:
+        classes: the class names, in order.
+        task: whether `label` is one class, or a list of classes.
 
     Returns:
         The schema.
@@ -103,16 +135,8 @@ def clean_rows(
     return pa.DataFrameSchema(
         {
             "key": pa.Column(pl.String, pa.Check.str_length(KEY_DIGITS, KEY_DIGITS), unique=True),
-            "text": pa.Column(
-                pl.String,
-                [
-                    pa.Check.str_length(min_value=1),
-                    pa.Check(_normalised_pairs if pairs else _normalised, error="text is normalised"),
-                ],
-            ),
-            "label": _several_classes(len(classes)) if several else _one_class(len(classes)),
+            "label": pa.Column(pl.List(pl.Int32) if several else pl.Int32),
             "split": pa.Column(pl.String, pa.Check.isin(list(SPLITS))),
-            **({"weight": _weight()} if weighted else {}),
         },
         checks=pa.Check(every_class, error="each split has rows of each class"),
         strict=True,

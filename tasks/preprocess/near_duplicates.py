@@ -1,7 +1,7 @@
 """Texts that are nearly the same: found by MinHash, and compared run by run before anything is said of them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ import polars as pl
 
 from hubtune.inference.pairs import split_pair
 from hubtune.progress import Progress, Say
-from schemas.rows import Reason
+from schemas.rows import REASONS, Reason
 from tasks.preprocess.judge import rank
 
 _RUN = 5
@@ -29,12 +29,15 @@ class Copy:
     similarity: float
 
 
-def drop_near_duplicates(judged: pl.DataFrame, threshold: float, say: Say) -> pl.DataFrame:
+def drop_near_duplicates(
+    judged: pl.DataFrame, threshold: float, texts: Callable[[pl.DataFrame], pl.Series], say: Say
+) -> pl.DataFrame:
     """Judge the rows that are left: of those that nearly repeat each other and have the same classes, one is kept.
 
     Args:
-        judged: all rows, as `judge` returns them.
+        judged: all rows.
         threshold: similarity from which on a text is nearly the same.
+        texts: gives the normalised texts of some rows.
         say: takes progress lines.
 
     Returns:
@@ -44,7 +47,7 @@ def drop_near_duplicates(judged: pl.DataFrame, threshold: float, say: Say) -> pl
     kept = judged.filter(pl.col("reason").is_null()).sort(rank(judged.height))
     # Texts of other classes are no copies: one word may change what a text means.
     classes = kept["classes"].list.join("\0").rank("dense").to_list()
-    copies = near_duplicates(kept["clean"].to_list(), classes, threshold, say)
+    copies = near_duplicates(texts(kept).to_list(), classes, threshold, say)
     found = {
         "index": [kept["index"][position] for position in copies],
         "of": [kept["index"][copy.of] for copy in copies.values()],
@@ -52,7 +55,7 @@ def drop_near_duplicates(judged: pl.DataFrame, threshold: float, say: Say) -> pl
     }
     schema: dict[str, Any] = {"index": judged.schema["index"], "of": judged.schema["index"], "similarity": pl.Float64}
     table = pl.DataFrame(found, schema)
-    near = pl.when(pl.col("of").is_not_null()).then(pl.lit(Reason.NEAR_DUPLICATE.value))
+    near = pl.when(pl.col("of").is_not_null()).then(pl.lit(Reason.NEAR_DUPLICATE.value, dtype=REASONS))
     # What an exact copy was left out for may be a near copy of another text itself.
     further = table.select(first_copy="index", instead="of")
     return (

@@ -1,6 +1,6 @@
 """Refuses data that is unusable as a whole, with a table that says why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -14,12 +14,15 @@ from tasks.preprocess.visible import visible
 _LISTED_CLASSES = 20
 
 
-def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> None:
+def refuse_too_many_bad_rows(
+    judged: pl.DataFrame, limit: float, as_they_came: Callable[[pl.DataFrame], pl.DataFrame], where: str
+) -> None:
     """Refuse data of which a larger share is bad than allowed. Duplicates, near ones too, do not count.
 
     Args:
-        judged: all rows, as `judge` returns them.
+        judged: all rows.
         limit: the share allowed.
+        as_they_came: gives a few rows their texts, for the examples.
         where: the source, for the message.
 
     Raises:
@@ -27,20 +30,22 @@ def refuse_too_many_bad_rows(judged: pl.DataFrame, limit: float, where: str) -> 
     """
     # Rows that are not wanted are no part of the whole.
     wanted = int((judged["reason"] != Reason.UNMAPPED_LABEL.value).fill_null(True).sum())
+    is_bad = pl.col("reason").is_in([reason.value for reason in QUARANTINE_REASONS])
+    bad = judged.select(is_bad.sum()).item()
+    if bad <= limit * wanted:
+        return
+    first_ones = as_they_came(judged.filter(is_bad).unique("reason", keep="first"))
+    examples = {row["reason"]: row for row in first_ones.iter_rows(named=True)}
+    counts = dict(judged.filter(is_bad)["reason"].value_counts().iter_rows())
     lines = [("reason", "rows", "share", "for example")]
-    bad = 0
     for reason in QUARANTINE_REASONS:
-        rows = judged.filter(pl.col("reason") == reason.value)
-        if rows.is_empty():
+        if reason.value not in examples:
             continue
-        bad += rows.height
-        first = rows.row(0, named=True)
+        first, rows = examples[reason.value], counts[reason.value]
         label, text = visible(first["label"], 20), visible(first["text"], 50)
         weight = f", weight {visible(first['weight'], 20)}" if reason == Reason.WEIGHT_OUT_OF_RANGE else ""
         example = f"{first['source']}, row {first['row']}: label {label}{weight}, text {text}"
-        lines.append((reason.words, f"{rows.height:,}", f"{rows.height / wanted:.1%}", example))
-    if bad <= limit * wanted:
-        return
+        lines.append((reason.words, f"{rows:,}", f"{rows / wanted:.1%}", example))
     raise QuarantineLimitExceeded(
         f"{bad:,} of {wanted:,} rows are bad ({bad / wanted:.2%}), and preprocess.max_quarantine allows "
         f"{limit:.2%}:\n{_columns(lines)}",

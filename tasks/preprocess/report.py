@@ -11,22 +11,17 @@ from typing import Any
 
 import polars as pl
 
-from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE, normalise
-from hubtune.inference.pairs import BETWEEN, join_pair
-from hubtune.inference.replacements import Replacement
 from schemas.handoff import SPLITS, Split
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason
 from schemas.train_recipe import Task
 from tasks.document_html import html_page
 from tasks.document_markdown import markdown_page
+from tasks.preprocess.changes import KINDS
 from tasks.preprocess.labels import rows_of_each_class
+from tasks.preprocess.listing import LISTED_IN_FULL, Listing, TurnedAway, listing
 from tasks.preprocess.report_page import MOST_TOKENS, document
 from tasks.preprocess.visible import visible
-
-# Up to this many rows, each is listed; of more, the first few of each kind.
-LISTED_IN_FULL = 100
-LISTED_OF_EACH = 5
 
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
@@ -34,15 +29,6 @@ _BINS = 16
 # Word pieces of BERT's English vocabulary per word between spaces, among the longest hundredth of the texts: 1.14 on
 # trec6, 1.23 on sst2, 1.25 on quora_insincere, 1.63 on tweeteval_sentiment.
 _TOKENS_PER_WORD, _SPECIAL_TOKENS = 1.63, 2
-
-_LINE_BREAKS = ((0x0A, 0x0D), (0x85, 0x85), (0x2028, 0x2029))
-
-
-_REPLACEMENTS: dict[Replacement, str] = {
-    "html_entities": "HTML entities",
-    "urls": "web addresses",
-    "users": "user names",
-}
 
 
 def counts_by_reason(judged: pl.DataFrame) -> dict[Reason, int]:
@@ -54,6 +40,9 @@ def counts_by_reason(judged: pl.DataFrame) -> dict[Reason, int]:
 def write_report(
     judged: pl.DataFrame,
     kept: pl.DataFrame,
+    away: TurnedAway,
+    changed: pl.DataFrame,
+    texts: pl.DataFrame,
     classes: Sequence[str],
     task: Task,
     recipe: PreprocessRecipe,
@@ -62,8 +51,11 @@ def write_report(
     """Write report.json, report.md and report.html.
 
     Args:
-        judged: all rows, as `judge` returns them.
+        judged: all rows.
         kept: the clean rows, with their `assigned` split.
+        away: which of the others are shown.
+        changed: the clean rows that normalising changed, with their `changes`.
+        texts: `index` and `text` of all rows that are shown.
         classes: class names in order.
         task: whether a row has one class, or any number of them.
         recipe: what was replaced, and the limit.
@@ -75,10 +67,10 @@ def write_report(
         "sources": _sources(judged),
         "dropped": _dropped(judged),
         "reasons": _reasons(judged),
-        "quarantined": _quarantined(judged),
-        "duplicates": _duplicates(judged, Reason.DUPLICATE),
-        "near_duplicates": _duplicates(judged, Reason.NEAR_DUPLICATE),
-        "normalised": _normalised(kept, recipe.replace),
+        "quarantined": _listed(away.quarantined, texts, lambda row: _place(row) | _why(row) | _as_it_came(row)),
+        "duplicates": _duplicates(away.duplicates, away.leaks[Reason.DUPLICATE], texts),
+        "near_duplicates": _duplicates(away.near_duplicates, away.leaks[Reason.NEAR_DUPLICATE], texts),
+        "normalised": _normalised(judged, changed, texts),
         "splits": splits,
         "classes": _classes(kept, classes, splits),
         "lengths": _lengths(kept),
@@ -132,7 +124,7 @@ def _sources(judged: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _dropped(judged: pl.DataFrame) -> list[dict[str, Any]]:
-    labels = judged.filter(pl.col("reason") == Reason.UNMAPPED_LABEL.value)["label"].str.strip_chars()
+    labels = judged.filter(pl.col("reason") == Reason.UNMAPPED_LABEL.value)["label"].cast(pl.String).str.strip_chars()
     often = labels.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(LISTED_IN_FULL)
     return [{"label": visible(label), "rows": rows} for label, rows in often.iter_rows()]
 
@@ -144,80 +136,27 @@ def _reasons(judged: pl.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _quarantined(judged: pl.DataFrame) -> dict[str, Any]:
-    # Copies of a text stand together, so that one sees why their labels conflict.
-    in_order = judged.filter(pl.col("reason").is_not_null()).sort(pl.coalesce("first_copy", "index"), "index")
-    away = pl.concat(in_order.filter(pl.col("reason") == reason.value) for reason in QUARANTINE_REASONS)
-    return _list(away, "reason", lambda row: _place(row) | _why(row) | _as_it_came(row))
-
-
-def _duplicates(judged: pl.DataFrame, reason: Reason) -> dict[str, Any]:
-    copies = judged.filter(pl.col("reason") == reason.value).join(
-        judged.select("index", "source", "row", "split", "text"),
-        left_on="first_copy",
-        right_on="index",
-        how="left",
-        suffix="_kept",
-        maintain_order="left",
-    )
-    # Between given splits, a shared text is a leak: what is tested on was trained on.
-    leaks = (
-        copies.filter(pl.col("split") != pl.col("split_kept"))
-        .group_by(pl.col("split").alias("removed_from"), pl.col("split_kept").alias("kept_in"))
-        .agg(pl.len().alias("rows"))
-        .sort("removed_from", "kept_in")
-    )
+def _duplicates(copies: Listing, leaks: pl.DataFrame, texts: pl.DataFrame) -> dict[str, Any]:
+    kept_texts = texts.select(first_copy="index", text_kept="text")
     kept = {"source_kept": "source", "row_kept": "row", "split_kept": "split"}
 
     def entry(row: dict[str, Any]) -> dict[str, Any]:
         copy = _place({name: row[column] for column, name in kept.items()})
-        if reason == Reason.NEAR_DUPLICATE:
+        if row["reason"] == Reason.NEAR_DUPLICATE:
             copy |= {"text": visible(row["text_kept"]), "similarity": round(row["similarity"], 3)}
         return _place(row) | {"kept": copy} | _as_it_came(row)
 
-    listed = _list(copies, "split", entry)
-    return listed | {"leakage": leaks.to_dicts()}
+    listed = Listing(copies.rows, copies.shown.join(kept_texts, on="first_copy", how="left", maintain_order="left"))
+    return _listed(listed, texts, entry) | {"leakage": leaks.to_dicts()}
 
 
-def _normalised(kept: pl.DataFrame, replace: Sequence[Replacement]) -> dict[str, Any]:
-    changed = kept.filter((pl.col("text") != pl.col("clean")) | (pl.col("label") != pl.col("label").str.strip_chars()))
-    texts = _normalised_by(changed, []) if replace else []
-    plain = pl.lit(pl.Series(texts, dtype=pl.String)) if replace else pl.col("clean")
-    text, spaces, others = pl.col("text"), _any_of(WHITE_SPACE), _any_of(WHITE_SPACE + INVISIBLE)
-    breaks = _any_of(_LINE_BREAKS)
-    without_breaks = text.str.replace_all(f"{breaks}+", "")
-    kinds = {
-        "line breaks": text.str.contains(breaks),
-        "white space": without_breaks.str.contains(r"^ | $|  ")
-        | without_breaks.str.replace_all(" ", "", literal=True).str.contains(spaces),
-        "invisible characters": text.str.contains(_any_of(INVISIBLE)),
-        "compatibility characters": text.str.replace_all(others, "") != plain.str.replace_all(" ", "", literal=True),
-        **{
-            _REPLACEMENTS[what]: pl.lit(pl.Series(_normalised_by(changed, [what]), dtype=pl.String))
-            != pl.lit(pl.Series(texts, dtype=pl.String))
-            for what in replace
-        },
-        "spaces around the label": pl.col("label") != pl.col("label").str.strip_chars(),
-    }
-    changed = changed.with_columns(
-        pl.concat_list(pl.when(found).then(pl.lit(kind)) for kind, found in kinds.items())
-        .list.drop_nulls()
-        .alias("changes")
-    )
-    rows = _list(
-        changed.with_columns(pl.col("changes").list.join(", ")),
-        "changes",
-        lambda row: _place(row) | {"changes": row["changes"]} | _as_it_came(row),
-    )
+def _normalised(judged: pl.DataFrame, changed: pl.DataFrame, texts: pl.DataFrame) -> dict[str, Any]:
+    place = judged.select("index", "row", "source", "split", "label")
+    changed = changed.join(place, on="index", how="left", maintain_order="left")
+    rows = listing(changed.with_columns(pl.col("changes").list.join(", ")), "changes")
+    listed = _listed(rows, texts, lambda row: _place(row) | {"changes": row["changes"]} | _as_it_came(row))
     counts = dict(changed["changes"].explode().value_counts().iter_rows())
-    return rows | {"changes": {kind: counts[kind] for kind in kinds if kind in counts}}
-
-
-def _normalised_by(rows: pl.DataFrame, replace: Sequence[Replacement]) -> list[str]:
-    if "text_pair" not in rows.columns:
-        return [normalise(text, replace) for text in rows["text"].to_list()]
-    pairs = rows.select("first", "text_pair").iter_rows()
-    return [join_pair(*(normalise(text, replace) for text in pair)) for pair in pairs]
+    return listed | {"changes": {kind: counts[kind] for kind in KINDS if kind in counts}}
 
 
 def _classes(kept: pl.DataFrame, classes: Sequence[str], sizes: Mapping[Split, int]) -> list[dict[str, Any]]:
@@ -239,7 +178,7 @@ def _classes(kept: pl.DataFrame, classes: Sequence[str], sizes: Mapping[Split, i
 
 
 def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
-    lengths = {"characters": _as_one(kept).str.len_chars(), "words": _words(kept)}
+    lengths = {unit: kept[unit] for unit in ("characters", "words")}
     return {
         unit: {name: int(values.quantile(q, "nearest") or 0) for name, q in _QUANTILES.items()}
         | {"mean": round(int(values.sum()) / kept.height, 1)}
@@ -247,19 +186,9 @@ def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
     }
 
 
-def _words(kept: pl.DataFrame) -> pl.Series:
-    # A normalised text has single spaces, and none at its ends.
-    return _as_one(kept).str.count_matches(" ", literal=True) + 1
-
-
-def _as_one(kept: pl.DataFrame) -> pl.Series:
-    """Texts whose words and characters can be counted: nothing but a space stands between those of a pair."""
-    return kept["clean"].str.replace(BETWEEN, " ", literal=True) if "text_pair" in kept.columns else kept["clean"]
-
-
 def _words_per_text(kept: pl.DataFrame) -> list[dict[str, Any]]:
     """A histogram: bins of equal width up to what 99 % of the texts have, and one for the rest."""
-    words = _words(kept)
+    words = kept["words"]
     width = max(1, math.ceil(int(words.quantile(0.99, "nearest") or 0) / _BINS))
     counts = dict(((words - 1) // width).clip(upper_bound=_BINS).value_counts().iter_rows())
     last = max(counts)
@@ -275,10 +204,10 @@ def _tokens(words: float) -> int:
     return min(MOST_TOKENS, 8 * math.ceil((_TOKENS_PER_WORD * words + _SPECIAL_TOKENS) / 8))
 
 
-def _list(rows: pl.DataFrame, kind: str, entry: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    complete = rows.height <= LISTED_IN_FULL
-    shown = rows if complete else rows.filter(pl.int_range(pl.len()).over(kind) < LISTED_OF_EACH)
-    return {"rows": rows.height, "complete": complete, "listed": [entry(row) for row in shown.iter_rows(named=True)]}
+def _listed(rows: Listing, texts: pl.DataFrame, entry: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    complete = rows.shown.join(texts, on="index", how="left", maintain_order="left")
+    listed = [entry(row) for row in complete.iter_rows(named=True)]
+    return {"rows": rows.rows, "complete": rows.complete, "listed": listed}
 
 
 def _place(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,7 +222,3 @@ def _why(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_it_came(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"label": visible(row["label"]), "text": visible(row["text"])}
-
-
-def _any_of(ranges: Sequence[tuple[int, int]]) -> str:
-    return "[" + "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in ranges) + "]"

@@ -19,8 +19,8 @@ from schemas.recipe import PreprocessRecipe
 from tasks.cluster import has_cluster, run_each
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 
-VERSION = 3
-TEXTS_VERSION = 1
+VERSION = 4
+TEXTS_VERSION = 2
 
 _TEXTS = "texts.parquet"
 

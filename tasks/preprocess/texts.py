@@ -28,9 +28,9 @@ def raw_shards(raw: Path) -> list[Path]:
     return sorted((raw / "rows").glob("*.parquet"))
 
 
-def text_columns(rows: pl.DataFrame) -> list[str]:
-    """The columns of raw rows that hold texts: one, or of pairs two."""
-    return [name for name in TEXTS if name in rows.columns]
+def text_columns(columns: Collection[str]) -> list[str]:
+    """Those of the columns of raw rows that hold texts: one, or of pairs two."""
+    return [name for name in TEXTS if name in columns]
 
 
 def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: str | None) -> pl.DataFrame:
@@ -43,14 +43,15 @@ def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: s
 
     Returns:
         A row for each, with these columns: `undecodable` (whether a text or the label holds bytes
-        that are no text), `clean` (the normalised text, of a pair both joined; null where it cannot be read),
-        `shortest` and `longest` (characters of the normalised text; of the shorter and the longer one of a pair), `key`
-        (hash of `clean`) and `position` (what the split is decided by: of the group, where the row has one, or else of
-        `clean`).
+        that are no text), `missing` (whether a text is), `clean` (the normalised text, of a pair both joined; null
+        where it cannot be read), `shortest` and `longest` (characters of the normalised text; of the shorter and the
+        longer one of a pair), `characters` and `words` (of `clean`), `key` (hash of `clean`) and `position` (what the
+        split is decided by: of the group, where the row has one, or else of `clean`).
     """
-    texts = text_columns(rows)
+    texts = text_columns(rows.columns)
     undecodable = pl.col(*texts, "label").str.contains(REPLACEMENT_CHARACTER, literal=True).fill_null(False)
-    table = rows.with_columns(undecodable=pl.any_horizontal(undecodable))
+    missing = pl.any_horizontal(pl.col(*texts).is_null())
+    table = rows.with_columns(undecodable=pl.any_horizontal(undecodable), missing=missing)
     table = table.with_columns(_normalised(table, name, replace) for name in texts)
     clean = [pl.col(_CLEAN + name) for name in texts]
     characters = [text.str.len_chars() for text in clean]
@@ -59,6 +60,9 @@ def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: s
         shortest=pl.min_horizontal(characters),
         longest=pl.max_horizontal(characters),
     )
+    # Nothing but a space stands between the texts of a pair; a normalised text has single spaces, and none at its ends.
+    as_one = pl.col("clean").str.replace(BETWEEN, " ", literal=True) if len(texts) > 1 else pl.col("clean")
+    words = as_one.str.count_matches(" ", literal=True) + 1
     kept = table["clean"]
     if together in TEXTS:
         # As it will be trained on: another spelling of the same text is no other text.
@@ -70,9 +74,12 @@ def read_texts(rows: pl.DataFrame, replace: Collection[Replacement], together: s
     keys = [None if text is None else text_key(text) for text in table["clean"].to_list()]
     return table.select(
         "undecodable",
+        "missing",
         "clean",
         "shortest",
         "longest",
+        as_one.str.len_chars().alias("characters"),
+        words.alias("words"),
         pl.Series("key", keys, dtype=pl.Binary),
         positions_of(kept.fill_null("")),
     )

@@ -1,6 +1,7 @@
 """Runs preprocess on rows that a test writes down, and reads back all that it wrote."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from tasks.preprocess.clean import preprocess
 from tasks.preprocess.contract import Contract
-from tasks.preprocess.judge import judge
+from tasks.preprocess.judge import judge, judge_by_contract, judge_copies
 from tasks.preprocess.texts import raw_shards, read_texts
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
@@ -75,12 +76,17 @@ def judged(
     contract: Contract | None = None,
     **recipe: Any,
 ) -> pl.DataFrame:
-    """What `judge` says of rows."""
+    """What is said of rows: of each, by the contract, and of copies."""
     data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
     wanted = PreprocessRecipe(**recipe)
     raw = raw_table(rows)
-    table = pl.concat([raw, read_texts(raw, wanted.replace, None)], how="horizontal")
-    return judge(table, wanted, DataRecipe.model_validate(data), contract)
+    told, recipe_of_data = read_texts(raw, wanted.replace, None), DataRecipe.model_validate(data)
+    found = judge(pl.concat([raw.drop("text"), told.drop("clean")], how="horizontal"), wanted, recipe_of_data)
+
+    def texts(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(told["clean"].gather(rows["index"]).alias("text"))
+
+    return judge_copies(judge_by_contract(found, contract, texts, recipe_of_data))
 
 
 @pytest.fixture
@@ -99,7 +105,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         for name in ("raw/rows", "rows", "quarantine"):
             (folder / name).mkdir(parents=True)
         table = rows if isinstance(rows, pl.DataFrame) else raw_table(rows)
-        table.write_parquet(folder / "raw" / "rows" / "00000.parquet")
+        # In two shards, so that no test can do without the rows of another one.
+        half = math.ceil(table.height / 2)
+        table.head(half).write_parquet(folder / "raw" / "rows" / "00000.parquet")
+        table.slice(half).write_parquet(folder / "raw" / "rows" / "00001.parquet")
         files = {name: f"{name}.csv" for name in given.split()} or {"source": "data.csv"}
         grouped = {"group": "group"} if "group" in table.columns else {}
         facts, away = preprocess(

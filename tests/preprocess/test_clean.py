@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,12 @@ import polars as pl
 import pytest
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
-from tests.preprocess.conftest import RAW_SCHEMA, Row, Run, sound_rows
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
+from tasks.preprocess import write_rows
+from tasks.preprocess.clean import preprocess
+from tasks.preprocess.texts import raw_shards
+from tests.preprocess.conftest import RAW_SCHEMA, Outcome, Row, Run, raw_table, sound_rows
 
 MAP = {"0": "sincere", "1": "insincere"}
 
@@ -212,7 +218,7 @@ def test_equal_rows_give_equal_bytes_in_another_process_and_in_other_shards(run:
     raw = first.rows.parent / "raw"
     other = tmp_path / "raw" / "rows"
     other.mkdir(parents=True)
-    table = pl.read_parquet(raw / "rows" / "00000.parquet")
+    table = pl.concat(map(pl.read_parquet, raw_shards(raw)))
     assert table.schema == RAW_SCHEMA
     table.head(20).write_parquet(other / "00000.parquet")
     table.slice(20).write_parquet(other / "00001.parquet")
@@ -227,7 +233,57 @@ rows.mkdir(), quarantine.mkdir()
 preprocess(raw_shards(raw), [], PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
-    subprocess.run([sys.executable, "-c", program, *map(str, folders)], check=True, stdout=subprocess.DEVNULL)
+    # Nor does it matter how many cores Polars has.
+    threads = os.environ | {"POLARS_MAX_THREADS": "1" if pl.thread_pool_size() > 1 else "2"}
+    command = [sys.executable, "-c", program, *map(str, folders)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=threads)
     written = {path.name: path.read_bytes() for folder in folders[1:] for path in folder.iterdir()}
     assert written == first.contents()
     shutil.rmtree(tmp_path / "raw")
+
+
+def test_groups_of_rows_in_the_files_do_not_depend_on_shards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_rows, "_GROUP_ROWS", 16)
+    first = run(sound_rows(200))
+    shards = raw_shards(first.rows.parent / "raw")
+    table = pl.concat(map(pl.read_parquet, shards))
+    table.head(7).write_parquet(shards[0])
+    table.slice(7).write_parquet(shards[1])
+    rows, away = (first.rows.parent / "again" / name for name in ("rows", "quarantine"))
+    for folder in (rows, away):
+        folder.mkdir(parents=True)
+    data, recipe = DataRecipe(source="data.csv"), PreprocessRecipe()
+    facts = preprocess(shards, [], recipe, data, None, rows, away, lambda line: None)
+    assert Outcome(*facts, rows, away).contents() == first.contents()
+
+
+def test_texts_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
+    rows, shards, characters = 24_000, 12, 8_000
+    for name in ("raw/rows", "rows", "quarantine"):
+        (tmp_path / name).mkdir(parents=True)
+    for shard in range(shards):
+        numbers = range(shard * rows // shards, (shard + 1) * rows // shards)
+        texts = [f"Text {number} {'and so on ' * (characters // 10)}" for number in numbers]
+        table = raw_table([(text, str(number % 2)) for text, number in zip(texts, numbers, strict=True)])
+        table.write_parquet(tmp_path / "raw" / "rows" / f"{shard:05d}.parquet")
+    program = """
+import pathlib, resource, sys
+from schemas.data_recipe import DataRecipe
+from schemas.recipe import PreprocessRecipe
+from tasks.preprocess.clean import preprocess
+from tasks.preprocess.texts import raw_shards
+folder = pathlib.Path(sys.argv[1])
+shards, wanted = raw_shards(folder / "raw"), PreprocessRecipe(max_characters=20_000)
+peaks = []
+for part in (shards[:1], shards):
+    places = [folder / f"{len(part)}" / name for name in ("rows", "quarantine")]
+    for place in places:
+        place.mkdir(parents=True)
+    preprocess(part, [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peaks[1] - peaks[0])
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    # All of them once would be this much, and they were there several times over.
+    assert int(ended.stdout) < rows * characters * 0.75

@@ -1,0 +1,100 @@
+"""Raw rows and what is told of their texts, on disk: texts are in memory for a shard at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from hubtune.inference.pairs import BETWEEN
+from schemas.handoff import SPLITS
+from tasks.preprocess.texts import text_columns
+
+# Of the raw rows, what is in memory for all of them at once: what rows are judged by.
+_JUDGED_BY = ("row", "source", "split", "label", "weight")
+# Of what is told of texts, what is not.
+_CLEAN = "clean"
+
+
+class Shards:
+    """All rows in their order.
+
+    Args:
+        raw: the shards of a `raw` artifact.
+        texts: what `read_texts` tells of each.
+    """
+
+    def __init__(self, raw: Sequence[Path], texts: Sequence[Path]) -> None:
+        self._files = list(zip(raw, texts, strict=True))
+        self.columns = list(pl.read_parquet_schema(raw[0]))
+        """Of the raw rows."""
+
+    def without_texts(self) -> pl.DataFrame:
+        """What rows are judged by: columns of the raw rows and of `read_texts`, without texts."""
+        tables = []
+        for raw, texts in self._files:
+            wanted = [name for name in _JUDGED_BY if name in self.columns]
+            rows = pl.read_parquet(raw, columns=wanted, glob=False).with_columns(
+                # A few values, again and again.
+                pl.col("source", "label").cast(pl.Categorical),
+                pl.col("split").cast(pl.Enum(SPLITS)),
+            )
+            told = pl.read_parquet(texts, glob=False).drop(_CLEAN)
+            tables.append(pl.concat([rows, told], how="horizontal"))
+        return pl.concat(tables)
+
+    def each(self) -> Iterator[pl.DataFrame]:
+        """The shards, one after the other: the raw rows with their `index`, `clean` text and `key`."""
+        start = 0
+        for raw, texts in self._files:
+            told = pl.read_parquet(texts, columns=[_CLEAN, "key"], glob=False)
+            rows = pl.read_parquet(raw, glob=False)
+            yield pl.concat([rows.with_row_index("index", start), told], how="horizontal")
+            start += rows.height
+
+    def clean(self, rows: pl.DataFrame) -> pl.Series:
+        """The normalised texts of some rows, all in memory.
+
+        Args:
+            rows: with their `index`.
+
+        Returns:
+            `clean`, of each row.
+        """
+        texts = pl.concat(pl.read_parquet(texts, columns=[_CLEAN], glob=False) for _, texts in self._files)
+        return texts[_CLEAN].gather(rows["index"])
+
+    def clean_columns(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The normalised texts of some rows, all in memory.
+
+        Args:
+            rows: with their `index`.
+
+        Returns:
+            The rows with `text` and, of pairs, `text_pair`.
+        """
+        clean = self.clean(rows)
+        names = text_columns(self.columns)
+        if len(names) == 1:
+            return rows.with_columns(clean.alias(names[0]))
+        both = clean.str.split_exact(BETWEEN, 1).struct.rename_fields(names).struct.unnest()
+        return pl.concat([rows, both], how="horizontal")
+
+    def as_they_came(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Some rows as a message or a report shows them.
+
+        Args:
+            rows: few of them, with their `index`.
+
+        Returns:
+            The rows with `text`: as it came, of a pair both texts.
+        """
+        found = pl.concat(shown(shard.join(rows.select("index"), on="index", how="semi")) for shard in self.each())
+        return rows.join(found, on="index", how="left", maintain_order="left")
+
+
+def shown(rows: pl.DataFrame) -> pl.DataFrame:
+    """`index` and `text` of raw rows: as it came, of a pair both texts."""
+    names = text_columns(rows.columns)
+    if len(names) == 1:
+        return rows.select("index", *names)
+    return rows.select("index", text=pl.concat_str(pl.col(*names).fill_null("(none)"), separator=BETWEEN))
