@@ -8,13 +8,13 @@ from tasks.publish.history import Past
 
 _METRICS = {"accuracy": ("accuracy", "#006ba4"), "macro_f1": ("macro-F1", "#c85200")}
 _SPLITS: dict[Split, tuple[str, str]] = {"test": ("-", "o"), "validation": ("--", ".")}
-_MOST_DATES = 10
+_MOST_DATES = 8
 
 
 def history_drawing(versions: Sequence[Past]) -> bytes:
     """Draw accuracy and macro-F1 on both held-out splits over the versions.
 
-    A dotted line stands between versions that were tested on different rows.
+    A dotted line stands between versions that were tested on different rows: figures on both sides do not compare.
 
     Args:
         versions: rising; at least one.
@@ -23,14 +23,14 @@ def history_drawing(versions: Sequence[Past]) -> bytes:
         An SVG; equal versions give equal bytes.
     """
     places = range(len(versions))
-    with drawing(9, 3.6, "y", place=(0.07, 0.16, 0.91, 0.7)) as (axes, svg):
+    with drawing(9, 3.8, "y", place=(0.07, 0.22, 0.88, 0.66)) as (axes, svg):
         for split, (line, marker) in _SPLITS.items():
             for metric, (title, colour) in _METRICS.items():
                 figures = [_figure(past, split, metric) for past in versions]
                 axes.plot(places, figures, linestyle=line, marker=marker, color=colour, label=f"{title}, {split}")
         changes = [place for place in places[1:] if other_rows(versions[place - 1], versions[place])]
         for place in changes:
-            label = "other test rows from here on" if place == changes[0] else None
+            label = "other test rows" if place == changes[0] else None
             axes.axvline(place - 0.5, color="#777777", linestyle=":", linewidth=1, label=label)
         every = -(-len(versions) // _MOST_DATES)
         named = list(reversed(places[::-1][::every]))
