@@ -124,7 +124,7 @@ def _show(
         place = f"{model.store.root}/models/{model.name}/{version}"
         links = _links(model.name, makers)
         report = published_report(outcome, place, links, _judged(model.store, rows, quarantine, evaluation))
-    except HubtuneError as error:
+    except (HubtuneError, OSError) as error:
         # The version is out, whatever can be told of it.
         get_run_logger().warning("there is no report on this run: %s", error)
         return f"version {version} published" if new else f"already published as version {version}"
@@ -138,7 +138,7 @@ def _show_failure(
 ) -> None:
     try:
         report = unpublished_report(name, error, _links(name, {}), _judged(store, rows, quarantine, evaluation))
-    except HubtuneError as another:
+    except (HubtuneError, OSError) as another:
         get_run_logger().warning("there is no report on this run: %s", another)
         return
     show_report(report, evaluation_key(name), f"{name}: not published")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubtune.inference.classifier import FORMAT, NORMALISATION
-from hubtune.storage import Artifact, Store, task_key
+from hubtune.storage import Artifact, PublishedModel, Store, task_key
 from schemas.handoff import SPLITS, ClassifierFacts, EvaluationFacts, QuarantineFacts, RowsFacts, TensorBoardFacts
 from tasks import execution
 from tasks.publish import task
@@ -102,3 +102,18 @@ def test_a_damaged_version_before_fails_no_run(fine_tuned: Built, shown: list[tu
     # A damaged version keeps its number: its next publication mends it.
     assert state.message == f"version 2 published: test macro-F1 {macro_f1}"
     assert "Left out, because the store cannot tell how good it was: version 1." in shown[0][0]
+
+
+def test_a_report_that_cannot_be_put_together_fails_no_run(
+    fine_tuned: Built, shown: list[tuple[str, str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store.open()
+    arguments = prepared(store, fine_tuned)
+    (Path(store.root) / "artifacts" / "evaluation" / arguments[3].digest / "report.md").write_text("other")
+    state = task.publish_model.fn(*arguments)
+    assert not isinstance(state, dict)
+    assert (state.name, state.message) == ("Completed", "version 1 published")
+    assert PublishedModel(store, "tiny").versions() == [1]
+    assert shown == []
+    assert "there is no report on this run: " in caplog.text
+    assert "report.md" in caplog.text
