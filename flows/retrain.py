@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 from pydantic import BeforeValidator
 
 from flows.accelerator import cancel_training, has_accelerator, train_on_accelerator
@@ -52,7 +52,7 @@ def retrain(
     recipe: Recipe,
     # None is what forms of before, and runs that were saved with them, give.
     refresh: Annotated[Sequence[Block], BeforeValidator(lambda blocks: blocks or ())] = (),
-) -> RunReport | State[RunReport]:
+) -> State[RunReport]:
     """Retrain a classifier and publish it.
 
     Args:
@@ -60,14 +60,14 @@ def retrain(
         refresh: Blocks that work even if their result is in the store.
 
     Returns:
-        What the run did; inside a failed state when a block failed.
+        What the run did, inside a state whose message says what came of it; a failed one when a block failed.
     """
     # `recipe` has no default: that would be a complete one, and a form would show, and keep, the values of one mode.
     timeline = Timeline()
     made: dict[str, Artifact] = {}
     try:
         version = _blocks(recipe, set(refresh), timeline, made)
-        return _report(recipe, timeline, made, version, None)
+        return Completed(message=timeline.message, data=_report(recipe, timeline, made, version, None))
     except HubtuneError as error:
         report = _report(recipe, timeline, made, None, error)
         return Failed(message=f"{timeline.failed_task()}: {error}", data=report)
@@ -76,31 +76,31 @@ def retrain(
 def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[str, Artifact]) -> int | None:
     model = made["download_model"] = timeline.run(download_model, recipe.model, "download_model" in refresh)["model"]
     raw = made["download_data"] = timeline.run(download_data, recipe.data, "download_data" in refresh)["raw"]
-    clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, "preprocess" in refresh)
+    name = str(recipe.name)
+    clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, name, "preprocess" in refresh)
     rows = made["preprocess"] = clean["rows"]
     made["quarantine"] = clean["quarantine"]
-    reference = published_rows(str(recipe.name), rows)
+    reference = published_rows(name, rows)
     if reference is not None:
-        compared = timeline.run(
-            compare_with_published, rows, reference, recipe.drift, str(recipe.name), "preprocess" in refresh
-        )
+        compared = timeline.run(compare_with_published, rows, reference, recipe.drift, name, "preprocess" in refresh)
         made["drift"] = compared["drift"]
 
     again = "retrain" in refresh
     if has_accelerator():
-        there = timeline.run(train_on_accelerator, model, rows, recipe.train, str(recipe.name), again)
+        there = timeline.run(train_on_accelerator, model, rows, recipe.train, name, again)
         classifier = there["classifier"]
     else:
         classifier = train_block(timeline, model, rows, recipe.train, again)
     made["retrain"] = classifier
-    judged = timeline.run(evaluate_classifier, rows, classifier, recipe.evaluate, recipe.train, str(recipe.name), again)
+    judged = timeline.run(evaluate_classifier, rows, classifier, recipe.evaluate, recipe.train, again)
     evaluation = made["evaluation"] = judged["evaluation"]
     logs = made["tensorboard"] = judged["tensorboard"]
 
-    published = timeline.run(publish_model, model, rows, classifier, evaluation, logs, recipe, "publish" in refresh)
+    inputs = (model, rows, classifier, evaluation, logs, made["quarantine"])
+    published = timeline.run(publish_model, *inputs, recipe, "publish" in refresh)
     release = made["publish"] = published["release"]
     # The task has just verified the version.
-    version = PublishedModel(Store.open(), str(recipe.name)).find(release, hashes=False)
+    version = PublishedModel(Store.open(), name).find(release, hashes=False)
     if timeline.outcomes[-1].state != "Cached":
         _tell(recipe, version, evaluation)
     if version is not None:
@@ -108,7 +108,7 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
         found = {"rows": rows.digest, "quarantine": made["quarantine"].digest}
         success = Success(run=str(flow_run.id), ended=now, version=version, **found)
         try:
-            note_success(Store.open(), str(recipe.name), success)
+            note_success(Store.open(), name, success)
         except StoreUnavailable as error:
             # The version is out. Who watches is told by the age of the success before.
             get_run_logger().warning(f"that this run ended well could not be noted for `hubtune metrics`: {error}")

@@ -13,10 +13,11 @@ from schemas.report import TaskOutcome
 
 
 class Timeline:
-    """Runs tasks one after the other and keeps what became of each."""
+    """Runs tasks one after the other and keeps what became of each, and the message of the state of the last one."""
 
     def __init__(self) -> None:
         self.outcomes: list[TaskOutcome] = []
+        self.message = ""
         self._started = time.monotonic()
 
     def run(self, task: Task[..., Any], *arguments: object) -> dict[str, Artifact]:
@@ -40,6 +41,7 @@ class Timeline:
             state: State[Any] = task(*arguments, return_state=True)  # type: ignore[assignment]  # it is not async
         seconds = round(time.monotonic() - started, 3)
         self.outcomes.append(TaskOutcome(name=task.name, state=state.name or state.type.value, seconds=seconds))
+        self.message = state.message or ""
         try:
             artifacts: dict[str, Artifact] = state.result()
         except HubtuneError:

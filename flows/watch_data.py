@@ -44,7 +44,7 @@ def watch_data(recipe: Recipe, min_new_rows: Annotated[int, Field(ge=1)] = 100) 
     timeline = Timeline()
     try:
         raw = timeline.run(download_data, recipe.data, False)["raw"]
-        rows = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, False)["rows"]
+        rows = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, str(recipe.name), False)["rows"]
         new = count_new_rows(str(recipe.name), rows)
     except HubtuneError as error:
         return Failed(message=f"{timeline.failed_task()}: {error}")

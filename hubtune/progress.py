@@ -41,7 +41,8 @@ class Progress:
         unit: the unit's name in the plural ("texts"); "bytes" are shown as MB.
         every_seconds: the least time between two lines.
         part: where this piece of work begins and ends within the whole, as shares of it: (0.5, 0.75) for the third of
-            four epochs. It moves the bar (`ProgressLine.share`); the text tells of this piece alone.
+            four epochs. It moves the bar (`ProgressLine.share`); the text tells of this piece, and how long the whole
+            takes at the same speed.
     """
 
     def __init__(
@@ -82,9 +83,20 @@ class Progress:
             return f"{self._task}: {self._amount(self._done)} so far, {pace}"
         share = min(self._done / self._total, 1.0)
         amount = f"{self._number(self._done)} of {self._amount(self._total)} ({100 * share:.0f} %)"
-        left = f", {duration(max(self._total - self._done, 0) / speed)} left" if speed else ""
         start, end = self._part
+        left = f", {self._left(speed)}" if speed else ""
         return ProgressLine(f"{self._task}: {amount}, {pace}{left}", start + share * (end - start))
+
+    def _left(self, speed: float) -> str:
+        assert self._total
+        start, end = self._part
+        units = max(self._total - self._done, 0)
+        left = f"{duration(units / speed)} left"
+        if not start < end < 1:
+            return left
+        # What follows is as much work for its share as this piece is.
+        following = self._total * (1 - end) / (end - start)
+        return f"{left}, about {duration((units + following) / speed)} with what follows"
 
     def _number(self, units: float) -> str:
         if self._unit == "bytes":

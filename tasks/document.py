@@ -43,7 +43,14 @@ class Figure:
     wide: bool = False
 
 
-Block = Paragraph | Table | Figure
+@dataclass(frozen=True)
+class Links:
+    """What else can be looked at: in words, and its address."""
+
+    places: Sequence[tuple[str, str]]
+
+
+Block = Paragraph | Table | Figure | Links
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from tasks.document import Block, Document, Figure, Paragraph, Table
+from tasks.document import Block, Document, Figure, Links, Paragraph, Table
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -77,6 +77,9 @@ def _block(block: Block) -> str:
         image = f'<img alt="{words}" src="data:image/svg+xml;base64,{data}">'
         kind = ' class="wide"' if block.wide else ""
         return f"<figure{kind}>{image}<figcaption>{words}</figcaption></figure>"
+    if isinstance(block, Links):
+        links = [f'<a href="{escape(address)}">{escape(words)}</a>' for words, address in block.places]
+        return f"<p>{' · '.join(links)}</p>"
     return _table(block)
 
 

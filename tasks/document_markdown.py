@@ -2,8 +2,8 @@
 
 import base64
 
-from tasks.document import Block, Document, Figure, Paragraph, Section
-from tasks.markdown import escaped, table
+from tasks.document import Block, Document, Figure, Links, Paragraph, Section
+from tasks.markdown import escaped, link, table
 
 
 def markdown_page(document: Document) -> str:
@@ -30,5 +30,7 @@ def _block(block: Block) -> str:
         return f"**{text}**\n" if block.strong else f"{text}\n"
     if isinstance(block, Figure):
         return f"![{escaped(block.words)}](data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()})\n"
+    if isinstance(block, Links):
+        return f"{' · '.join(link(words, address) for words, address in block.places)}\n"
     header, *rows = [[escaped(cell) for cell in row] for row in (block.header, *block.rows)]
     return table(header, rows, right=set(range(len(header))) - set(block.texts))

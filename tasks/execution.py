@@ -127,17 +127,18 @@ def _software() -> dict[str, str]:
     return {name: metadata.version(name) for name in _RECORDED}
 
 
-def cached(outputs: Outputs) -> State[Outputs]:
+def cached(outputs: Outputs, message: str = "") -> State[Outputs]:
     """The state that tells a result that was known from one that was worked for.
 
     Args:
         outputs: the known result.
+        message: what is said of it; default: where it is.
 
     Returns:
         A completed state named `Cached`.
     """
     where = ", ".join(artifact.uri for artifact in outputs.values())
-    return Completed(name="Cached", message=f"already in the store: {where}", data=outputs)
+    return Completed(name="Cached", message=message or f"already in the store: {where}", data=outputs)
 
 
 def outputs_of(result: Outputs | State[Outputs]) -> Outputs:

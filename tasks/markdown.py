@@ -1,12 +1,16 @@
 """GitHub's Markdown: tables, and texts of unknown origin made safe to show."""
 
 from collections.abc import Collection, Sequence
+from urllib.parse import quote
 
 # Whatever would be formatting, a link or HTML. "://" and "www." would become links on their own.
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
     | {character: f"\\{character}" for character in "\\`*_[]~|#"}
 )
+
+# Those with a meaning in addresses (RFC 3986), but for the ones that Markdown would take for its own.
+_OF_ADDRESSES = "%/:?#@!$&+,;="
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
@@ -22,6 +26,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collectio
     """
     rule = ["---:" if index in right else "---" for index in range(len(header))]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
+
+
+def link(words: str, address: str) -> str:
+    """A link.
+
+    Args:
+        words: what is at the address, plain.
+        address: of the page; characters that no address has are written as such.
+
+    Returns:
+        Markdown.
+    """
+    return f"[{escaped(words)}](<{quote(address, safe=_OF_ADDRESSES)}>)"
 
 
 def escaped(text: str) -> str:

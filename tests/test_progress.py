@@ -1,5 +1,6 @@
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,26 @@ def test_lines_say_how_far_how_fast_and_how_long() -> None:
     assert re.fullmatch(r"Epoch 2: 1,024 of 4,000 rows \(26 %\), [\d,.]+ rows/s, \d+ s left", lines[0])
     assert re.fullmatch(r"Epoch 2: 4,000 of 4,000 rows \(100 %\), [\d,.]+ rows/s, 0 s left", lines[1])
     assert re.fullmatch(r"Epoch 2: 4,000 rows done in \d+\.\d s \([\d,.]+ rows/s\)", lines[2])
+
+
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [
+        ((0.25, 0.5), "4 s left, about 24 s with what follows"),  # 400 rows of this epoch, 2,000 of the two after it
+        ((0.75, 1.0), "4 s left"),
+        ((0.5, 0.5), "4 s left"),  # beside the work that the bar shows
+    ],
+)
+def test_a_piece_of_the_work_tells_how_long_the_whole_takes(
+    monkeypatch: pytest.MonkeyPatch, part: tuple[float, float], left: str
+) -> None:
+    seconds = iter(range(100))
+    monkeypatch.setattr("hubtune.progress.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    lines: list[str] = []
+    progress = Progress(lines.append, "Epoch 2/4", 1000, "rows", every_seconds=0, part=part)
+    for _ in range(6):
+        progress.advance(100)
+    assert lines[-1] == f"Epoch 2/4: 600 of 1,000 rows (60 %), 100 rows/s, {left}"
 
 
 def test_an_unknown_total_and_bytes() -> None:

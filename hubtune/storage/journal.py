@@ -1,10 +1,14 @@
-"""When runs ended well and how fast trainings were, for those who watch (`hubtune metrics`).
+"""When runs ended well, how fast trainings were, and which run published what, for those who watch.
 
 It lies beside the artifacts, which may hold no times: equal inputs give equal bytes. No result depends on it.
 """
 
+import contextlib
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
+from hubtune.errors import CorruptArtifact
 from hubtune.storage.artifact import Artifact, Manifest, TaskKey, parse_record, seal, task_key
 from hubtune.storage.store import Store
 
@@ -36,6 +40,14 @@ class Training(BaseModel):
 
     rows: int
     seconds: float
+
+
+class Publication(BaseModel):
+    """Which flow run published a version. The server that knew the run may be gone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    run: str
 
 
 def note_success(store: Store, model: str, success: Success) -> None:
@@ -107,8 +119,49 @@ def training_of(store: Store, classifier: Manifest) -> Training | None:
     return None if content is None else parse_record(Training, content, f"{store.root}/{path}")
 
 
+def note_publication(store: Store, model: str, version: int, publication: Publication) -> None:
+    """Write down which run published a version.
+
+    Args:
+        store: the artifact store.
+        model: the model's name.
+        version: its number.
+        publication: the run.
+
+    Raises:
+        StoreUnavailable: the store could not be written to.
+    """
+    store.backend.write(_publication_path(model, version), seal(publication.model_dump(mode="json")))
+
+
+def publications(store: Store, model: str, versions: Sequence[int]) -> dict[int, Publication]:
+    """Which runs published versions.
+
+    Args:
+        store: the artifact store.
+        model: the model's name.
+        versions: their numbers.
+
+    Returns:
+        Number -> run; without those of which nothing was noted, or whose record is damaged.
+
+    Raises:
+        StoreUnavailable: the store did not answer.
+    """
+    paths = [_publication_path(model, version) for version in versions]
+    found: dict[int, Publication] = {}
+    for version, path, content in zip(versions, paths, store.backend.read_all(paths), strict=True):
+        with contextlib.suppress(CorruptArtifact):
+            found[version] = parse_record(Publication, content, f"{store.root}/{path}")
+    return found
+
+
 def _success_path(model: str) -> str:
     return f"journal/runs/{model}.json"
+
+
+def _publication_path(model: str, version: int) -> str:
+    return f"journal/versions/{model}/{version}.json"
 
 
 def _training_path(key: TaskKey) -> str:

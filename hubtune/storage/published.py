@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -163,7 +163,29 @@ class PublishedModel:
             ModelNotFound: there is no such version; names those that exist.
             CorruptArtifact: its manifest is damaged.
         """
-        return VersionRecord(**self._manifest(version).model_dump(exclude={"files"}))
+        return _record(self._manifest(version))
+
+    def records(self, versions: Sequence[int]) -> dict[int, VersionRecord | None]:
+        """What several versions are, read at once.
+
+        Args:
+            versions: their numbers.
+
+        Returns:
+            Number -> record, in their order; None for a version whose manifest is damaged or gone.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        paths = [f"{self._path}/{version}" for version in versions]
+        contents = self._backend.read_all([f"{path}/{MANIFEST}" for path in paths])
+        records: dict[int, VersionRecord | None] = {}
+        for version, path, content in zip(versions, paths, contents, strict=True):
+            try:
+                records[version] = _record(self._parse(content, path))
+            except CorruptArtifact:
+                records[version] = None
+        return records
 
     def was_made_from(self, version: int, artifact: Artifact) -> bool:
         """Whether a version's lineage names an artifact.
@@ -294,6 +316,10 @@ class PublishedModel:
             where=self.store.root,
             remedy="name one that exists, set HUBTUNE_STORE to the store that has it, or publish one: hubtune retrain",
         )
+
+
+def _record(manifest: _VersionManifest) -> VersionRecord:
+    return VersionRecord(**manifest.model_dump(exclude={"files"}))
 
 
 def published_names(store: Store) -> list[str]:

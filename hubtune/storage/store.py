@@ -214,6 +214,29 @@ class Store:
         """
         return self._manifest(artifact.kind, artifact.digest)
 
+    def manifests(self, kind: str, digests: Sequence[str]) -> dict[str, Manifest | None]:
+        """Read what several artifacts consist of at once.
+
+        Args:
+            kind: their kind.
+            digests: their digests.
+
+        Returns:
+            Digest -> manifest; None for an artifact that is not in the store, or whose manifest is damaged.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        distinct = list(dict.fromkeys(digests))
+        contents = self.backend.read_all([f"{_artifact_path(kind, digest)}/{MANIFEST}" for digest in distinct])
+        manifests: dict[str, Manifest | None] = {}
+        for digest, content in zip(distinct, contents, strict=True):
+            try:
+                manifests[digest] = self._parsed(kind, digest, content)
+            except CorruptArtifact:
+                manifests[digest] = None
+        return manifests
+
     def recall(self, key: TaskKey) -> dict[str, Artifact] | None:
         """Look up what a task gave when it last ran under this key.
 
@@ -327,9 +350,10 @@ class Store:
                 lock.unlink(missing_ok=True)
 
     def _manifest(self, kind: str, digest: str) -> Manifest:
-        path = _artifact_path(kind, digest)
-        where = f"{self.root}/{path}"
-        content = self.backend.read(f"{path}/{MANIFEST}")
+        return self._parsed(kind, digest, self.backend.read(f"{_artifact_path(kind, digest)}/{MANIFEST}"))
+
+    def _parsed(self, kind: str, digest: str, content: bytes | None) -> Manifest:
+        where = f"{self.root}/{_artifact_path(kind, digest)}"
         if content is None:
             raise CorruptArtifact(f"artifact {kind}/{digest} is not in the store", where=where, remedy=MAKE_AGAIN)
         manifest = parse_record(Manifest, content, f"{where}/{MANIFEST}")

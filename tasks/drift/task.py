@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import get_args
 
-import httpx
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
@@ -15,6 +13,7 @@ from hubtune.storage.artifact import Artifact, Producer
 from schemas.drift_recipe import DriftFigure, DriftRecipe
 from schemas.handoff import DriftFacts
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
+from tasks.run_page import drift_key, show_report
 
 VERSION = 2
 
@@ -106,7 +105,8 @@ def compare_with_published(
     result = run_once(store, "drift", VERSION, {}, inputs, work, refresh=refresh)
     drift = outputs_of(result)["drift"]
     # A run that fails over this is looked at: the page is shown whether the figures were known or not.
-    _show(store, drift, name)
+    report = (store.checkout(drift) / "report.md").read_text(encoding="utf-8")
+    show_report(report, drift_key(name), f"How far the data of {name} has moved")
     judge(drift, recipe, f"{rows.uri}, compared with {reference.uri}")
     return result
 
@@ -146,12 +146,3 @@ def _above(facts: DriftFacts, limits: Mapping[DriftFigure, float | None]) -> str
         if limit is not None and value - chance > limit:
             said.append(f"{figure} {value:.4g} ({chance:.4g} by chance; the limit is {limit:g} above it)")
     return ", ".join(said)
-
-
-def _show(store: Store, drift: Artifact, name: str) -> None:
-    report = (store.checkout(drift) / "report.md").read_text(encoding="utf-8")
-    try:
-        create_markdown_artifact(report, key=f"drift-{name}", description=f"How far the data of {name} has moved")
-    except (httpx.HTTPError, OSError) as error:
-        # The page is a convenience; the report is in the store either way.
-        get_run_logger().warning("the report is not shown on the run's page: %s", error)

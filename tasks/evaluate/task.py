@@ -1,10 +1,7 @@
 """Part of block 4, a task of its own: rows + classifier -> an `evaluation` artifact."""
 
-import httpx
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
@@ -22,7 +19,6 @@ def evaluate_classifier(
     classifier: Artifact,
     recipe: EvaluateRecipe,
     train: TrainRecipe,
-    name: str,
     refresh: bool = False,
 ) -> Outputs | State[Outputs]:
     """Judge a classifier by its answers to the validation and the test split.
@@ -32,7 +28,6 @@ def evaluate_classifier(
         classifier: what was trained on them, with its answers.
         recipe: positive class, metric of the threshold.
         train: how it was trained, and for which task; TensorBoard shows it as hyperparameters.
-        name: the model's name; the report is shown under it, and depends on it in nothing else.
         refresh: do it even if the result is in the store.
 
     Returns:
@@ -52,21 +47,9 @@ def evaluate_classifier(
             write_tensorboard_logs(classifier_folder, rows_folder, train_section, folder, train.task)
             epochs = TensorBoardFacts(epochs=ClassifierFacts.model_validate(classifier.facts).epochs)
             logs = store.put("tensorboard", folder, producer=producer, inputs=inputs, facts=epochs)
-        _show(store, evaluation, name)
         return {"evaluation": evaluation, "tensorboard": logs}
 
     inputs = [rows, classifier]
     train_section = train.model_dump(mode="json")
     parameters = recipe.model_dump() | {"train": train_section}
     return run_once(store, "evaluate", VERSION, parameters, inputs, work, refresh=refresh)
-
-
-def _show(store: Store, evaluation: Artifact, name: str) -> None:
-    report = (store.checkout(evaluation) / "report.md").read_text(encoding="utf-8")
-    try:
-        create_markdown_artifact(
-            report, key=f"evaluation-{name}", description=f"How good {name} is: {evaluation.uri}/report.html"
-        )
-    except (httpx.HTTPError, OSError) as error:
-        # The page is a convenience; the report is in the store either way.
-        get_run_logger().warning("the report is not shown on the run's page: %s", error)

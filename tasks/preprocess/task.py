@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-import httpx
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.inference.replacements import Replacement
@@ -18,6 +15,7 @@ from schemas.handoff import TextsFacts
 from schemas.recipe import PreprocessRecipe
 from tasks.cluster import has_cluster, run_each
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
+from tasks.run_page import data_key, show_report
 
 VERSION = 4
 TEXTS_VERSION = 2
@@ -27,7 +25,7 @@ _TEXTS = "texts.parquet"
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
 def preprocess_rows(
-    raw: Artifact, recipe: PreprocessRecipe, data: DataRecipe, refresh: bool = False
+    raw: Artifact, recipe: PreprocessRecipe, data: DataRecipe, name: str, refresh: bool = False
 ) -> Outputs | State[Outputs]:
     """Validate, normalise, deduplicate and split the rows.
 
@@ -35,6 +33,7 @@ def preprocess_rows(
         raw: the rows as they came.
         recipe: shares, limits.
         data: the class map; what stands between the labels of a row.
+        name: the model's name; the report is shown under it, and depends on it in nothing else.
         refresh: do it even if the result is in the store.
 
     Returns:
@@ -75,11 +74,7 @@ def preprocess_rows(
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)
     outputs = outputs_of(result)
     report = (store.checkout(outputs["quarantine"]) / "report.md").read_text(encoding="utf-8")
-    try:
-        create_markdown_artifact(report, key="data-report", description="Rows in, rows out")
-    except (httpx.HTTPError, OSError) as error:
-        # The page is a convenience; the report is in the store either way.
-        get_run_logger().warning("the report is not shown on the run's page: %s", error)
+    show_report(report, data_key(name), f"The rows of {name}: what came in, what was kept, what was turned away")
     return result
 
 

@@ -1,14 +1,25 @@
 """Block 5: a trained classifier -> a `release` artifact, proven, and a version of the model's name."""
 
+import json
+from collections.abc import Sequence
+
 from prefect import task
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
 
+from hubtune.errors import HubtuneError, StoreUnavailable
 from hubtune.inference.classifier import FORMAT, NORMALISATION
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact, Producer
-from schemas.handoff import ModelFacts
+from hubtune.storage.journal import Publication, note_publication, publications
+from schemas.handoff import ModelFacts, QuarantineFacts, RowsFacts
 from schemas.recipe import Recipe
-from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
+from tasks.execution import RETRY, Outputs, cached, outputs_of, run_once, say
+from tasks.publish.history import read_history
+from tasks.publish.run_report import Judged, Published, published_report, unpublished_report
+from tasks.run_page import data_key, drift_key, evaluation_key, history_page, pages, show_report
 
 VERSION = 2
 
@@ -20,10 +31,13 @@ def publish_model(
     classifier: Artifact,
     evaluation: Artifact,
     logs: Artifact,
+    quarantine: Artifact,
     recipe: Recipe,
     refresh: bool = False,
 ) -> Outputs | State[Outputs]:
     """Export the classifier, prove that the files answer as it did, and publish them as a version.
+
+    The report on the run is shown whether there was anything to do or not.
 
     Args:
         model: the pretrained model that the classifier was trained from.
@@ -31,11 +45,13 @@ def publish_model(
         classifier: what was trained, with its answers to the test split.
         evaluation: how good it is; the main figures are published with it.
         logs: of the training, for TensorBoard; they are named in the version's lineage and change nothing in it.
+        quarantine: rows that were turned away; the report tells of them.
         recipe: the whole recipe; it is published with the model.
         refresh: export and prove again even if the result is in the store.
 
     Returns:
-        `release`: the published files. The version's number is `PublishedModel.find(release)`.
+        `release`: the published files, in a state whose message says what came of the run. The version's number is
+        `PublishedModel.find(release)`.
     """
     store = Store.open()
     assert recipe.name is not None  # a validated recipe has a name
@@ -63,11 +79,97 @@ def publish_model(
     # published, and they change with the recipe's evaluate section.
     inputs = [model, rows, classifier, evaluation]
     parameters = {"name": recipe.name, "format": FORMAT, "normalisation": NORMALISATION}
-    result = run_once(store, "publish", VERSION, parameters, inputs, work, refresh=refresh)
-    outputs = outputs_of(result)
-    release = outputs["release"]
-    if published.find(release) is not None:
-        return result
-    version = published.publish(release)
-    say()(f"published {recipe.name} version {version}")
-    return outputs
+    try:
+        result = run_once(store, "publish", VERSION, parameters, inputs, work, refresh=refresh)
+        outputs = outputs_of(result)
+        version = published.find(outputs["release"])
+        new = version is None
+        if version is None:
+            version = published.publish(outputs["release"])
+            say()(f"published {recipe.name} version {version}")
+            _note(published, version)
+    except HubtuneError as error:
+        # Errors that are tried again by themselves are not worth a report each time.
+        if not error.retryable:
+            _show_failure(store, recipe.name, error, rows, quarantine, evaluation)
+        raise
+    message = _show(published, version, new, rows, quarantine, evaluation)
+    if new or isinstance(result, dict):
+        return Completed(message=message, data=outputs)
+    return cached(outputs, message)
+
+
+def _note(model: PublishedModel, version: int) -> None:
+    if flow_run.id is None:
+        return
+    try:
+        note_publication(model.store, model.name, version, Publication(run=str(flow_run.id)))
+    except StoreUnavailable as error:
+        # The version is out; its report will not be linked to by those of later ones.
+        get_run_logger().warning("which run published it could not be noted: %s", error)
+
+
+def _show(
+    model: PublishedModel, version: int, new: bool, rows: Artifact, quarantine: Artifact, evaluation: Artifact
+) -> str:
+    """Show the report of a run whose result is published; what came of it, in one line."""
+    try:
+        history = read_history(model, version)
+        before = history.before(version)
+        noted = publications(model.store, model.name, [version, *([before.version] if before else [])])
+        makers = {number: publication.run for number, publication in noted.items()}
+        this_run = str(flow_run.id)
+        # What is done again by Retry was published by this run all the same.
+        outcome = Published(model.name, version, new or makers.get(version) == this_run, history)
+        place = f"{model.store.root}/models/{model.name}/{version}"
+        links = _links(model.name, makers)
+        report = published_report(outcome, place, links, _judged(model.store, rows, quarantine, evaluation))
+    except (HubtuneError, OSError) as error:
+        # The version is out, whatever can be told of it.
+        get_run_logger().warning("there is no report on this run: %s", error)
+        return f"version {version} published" if new else f"already published as version {version}"
+    headline = outcome.headline()
+    show_report(report, evaluation_key(model.name), f"{model.name}: {headline}")
+    return headline
+
+
+def _show_failure(
+    store: Store, name: str, error: HubtuneError, rows: Artifact, quarantine: Artifact, evaluation: Artifact
+) -> None:
+    try:
+        report = unpublished_report(name, error, _links(name, {}), _judged(store, rows, quarantine, evaluation))
+    except (HubtuneError, OSError) as another:
+        get_run_logger().warning("there is no report on this run: %s", another)
+        return
+    show_report(report, evaluation_key(name), f"{name}: not published")
+
+
+def _judged(store: Store, rows: Artifact, quarantine: Artifact, evaluation: Artifact) -> Judged:
+    folder = store.checkout(evaluation, only=lambda path: path in ("evaluation.json", "report.md"))
+    return Judged(
+        RowsFacts.model_validate(rows.facts),
+        QuarantineFacts.model_validate(quarantine.facts),
+        json.loads((folder / "evaluation.json").read_bytes())["intervals"],
+        (folder / "report.md").read_text(encoding="utf-8"),
+    )
+
+
+def _links(name: str, makers: dict[int, str]) -> Sequence[tuple[str, str]]:
+    """What else can be looked at: the reports of this run, and the runs that published these versions."""
+    if flow_run.id is None:
+        return []
+    this_run, shown = str(flow_run.id), evaluation_key(name)
+    known = pages([this_run, *makers.values()], [shown, data_key(name), drift_key(name)])
+    wanted: list[tuple[str, tuple[str, str | None]]] = [
+        ("the rows of this run", (this_run, data_key(name))),
+        ("their drift", (this_run, drift_key(name))),
+    ]
+    for version, run in sorted(makers.items(), reverse=True):
+        if run != this_run:
+            wanted += [
+                (f"report on version {version}", (run, shown)),
+                (f"run that published version {version}", (run, None)),
+            ]
+    links = [(words, known[place]) for words, place in wanted if place in known]
+    history = history_page(shown)
+    return [*links, ("all reports on this model", history)] if history else links

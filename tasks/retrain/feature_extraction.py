@@ -83,7 +83,8 @@ def train_head(
         epoch = state.epoch
         order = np.random.default_rng([recipe.seed, epoch]).permutation(rows)
         epoch_rates = rates[epoch * steps : (epoch + 1) * steps]
-        progress = Progress(say, f"Epoch {epoch + 1}", rows, "rows", part=(epoch / epochs, (epoch + 1) / epochs))
+        part = (epoch / epochs, (epoch + 1) / epochs)
+        progress = Progress(say, f"Epoch {epoch + 1}/{epochs}", rows, "rows", part=part)
         total = 0.0
         for first, batches in _calls(order, batch_size):
             losses = run_steps(batches, epoch_rates[first : first + len(batches)], epoch * steps + first).numpy()

@@ -94,7 +94,7 @@ def fine_tune(
     def run_epoch() -> tuple[float, float]:
         batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, state.epoch]))
         part = (state.epoch / epochs, (state.epoch + 1) / epochs)
-        progress = Progress(say, f"Epoch {state.epoch + 1}", len(truth), "rows", part=part)
+        progress = Progress(say, f"Epoch {state.epoch + 1}/{epochs}", len(truth), "rows", part=part)
         done = len(state.losses) - state.epoch * steps
         progress.advance(sum(map(len, batches[:done])))
         for rows in batches[done:]:

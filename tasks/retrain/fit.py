@@ -173,10 +173,11 @@ def fit(
         if keeper is not None:
             keeper.offer(state, epoch_ended=True)
     if state.epoch < epochs:
-        say(
-            f"stopped: no better {monitor} on validation for {patience} epochs; "
+        line = (
+            f"stopped after epoch {state.epoch}/{epochs}: no better {monitor} on validation for {patience} epochs; "
             f"keeping epoch {best_epoch(state.history, monitor)}"
         )
+        say(ProgressLine(line, 1.0))
     # A training that was killed after its last epoch has no step left to take.
     if keeper is not None and state.rows:
         keeper.note(state.rows, seconds)

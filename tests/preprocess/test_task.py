@@ -21,10 +21,9 @@ LOGGER = logging.getLogger("test")
 @pytest.fixture(autouse=True)
 def _outside_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HUBTUNE_STORE", str(tmp_path / "store"))
-    for module in (task, execution):
-        monkeypatch.setattr(module, "get_run_logger", lambda: LOGGER)
+    monkeypatch.setattr(execution, "get_run_logger", lambda: LOGGER)
     # The page of a run: there is neither here.
-    monkeypatch.setattr(task, "create_markdown_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(task, "show_report", lambda *_: None)
 
 
 def pairs() -> Artifact:
@@ -58,7 +57,7 @@ def test_another_column_that_keeps_rows_together_is_another_result() -> None:
 
     def by(group: str | None) -> execution.Outputs:
         return execution.outputs_of(
-            task.preprocess_rows.fn(raw, recipe, DataRecipe.model_validate(columns | {"group": group}))
+            task.preprocess_rows.fn(raw, recipe, DataRecipe.model_validate(columns | {"group": group}), "pairs")
         )
 
     none, first, second = by(None), by("question"), by("answer")

@@ -53,10 +53,12 @@ def test_it_stops_and_keeps_the_best_weights() -> None:
     assert [entry.epoch for entry in history] == [1, 2, 3, 4, 5]
     assert best_epoch(history, "macro_f1") == 3
     assert weight.numpy() == 3
-    assert lines[-1] == "stopped: no better macro_f1 on validation for 2 epochs; keeping epoch 3"
+    assert lines[-1] == "stopped after epoch 5/7: no better macro_f1 on validation for 2 epochs; keeping epoch 3"
     assert lines[2].startswith("epoch 3/7: train loss 1.0000, validation loss 0.5000, accuracy 0.5000, macro-F1 0.6000")
     assert lines[2].endswith("best so far")
-    assert [line.share for line in lines if isinstance(line, ProgressLine)] == [epoch / 7 for epoch in range(1, 6)]
+    # The bar is at its end then: no epoch follows.
+    shares = [line.share for line in lines if isinstance(line, ProgressLine)]
+    assert shares == [*(epoch / 7 for epoch in range(1, 6)), 1.0]
 
 
 def test_without_patience_all_epochs_are_run_and_the_best_weights_kept() -> None:

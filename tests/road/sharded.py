@@ -26,7 +26,7 @@ task.SHARD_TEXTS = 150
 def work_in_shards(raw: Path, inputs: list[Path]) -> list[str]:
     embedded = embed_in_shards(*inputs) if inputs else []
     rows = Store.open().put("raw", raw, producer=PRODUCER, facts=RawFacts(rows=900, files=1, given_splits=False))
-    made = outputs_of(preprocess_rows(rows, PreprocessRecipe(), DataRecipe(source="data.csv")))
+    made = outputs_of(preprocess_rows(rows, PreprocessRecipe(), DataRecipe(source="data.csv"), "shards"))
     return [*embedded, *(artifact.digest for artifact in made.values())]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from hubtune.storage import Store
-from hubtune.storage.journal import last_success
+from hubtune.storage import Artifact, PublishedModel, Store
+from hubtune.storage.journal import Publication, last_success, publications
+from schemas.handoff import ReleaseFacts
 from schemas.recipe import Recipe
 from tasks.retrain.task import block_key
 from tests.http_server import body, running
@@ -101,18 +102,73 @@ def test_a_run_is_found_by_its_tag_and_its_tasks_wait_for_no_slot(finished: Fini
     assert all(task["tags"] == [] for task in tasks)
 
 
-def test_the_evaluation_is_shown_under_the_models_name(default: Finished) -> None:
+def test_one_report_tells_what_came_of_the_run(default: Finished) -> None:
     road, report = default
-    (shown,) = _ask(
-        road,
-        "artifacts",
-        {
-            "artifacts": {"key": {"any_": ["evaluation-insincere-questions"]}},
-            "flow_runs": {"id": {"any_": [report["run"]]}},
-        },
-    )
-    page = Path(report["artifacts"]["evaluation"]) / "report.md"
-    assert shown["data"] == page.read_text(encoding="utf-8")
+    (shown,) = _shown(road, report, "evaluation-insincere-questions")
+    macro_f1 = report["metrics"]["test"]["macro_f1"]
+    said = f"version 1 published: test macro-F1 {macro_f1:.3f}"
+    assert shown["data"].startswith("# insincere-questions, version 1\n")
+    assert f"**V{said[1:]}.**" in shown["data"]
+    assert shown["data"].endswith((Path(report["artifacts"]["evaluation"]) / "report.md").read_text(encoding="utf-8"))
+    # There is no version before it.
+    assert "Beside version" not in shown["data"]
+    assert "over time" not in shown["data"]
+    assert shown["description"] == f"insincere-questions: {said}"
+    (rows,) = _shown(road, report, "data-report-insincere-questions")
+    assert f"[the rows of this run](<{_ui(road)}/artifacts/artifact/{rows['id']}>)" in shown["data"]
+    (run,) = _ask(road, "flow_runs", {"flow_runs": {"id": {"any_": [report["run"]]}}})
+    assert (run["state"]["name"], run["state"]["message"]) == ("Completed", said)
+
+
+def test_a_run_in_which_all_is_cached_shows_the_report_and_the_version_before(
+    finished: Finished, tmp_path: Path
+) -> None:
+    road, first = finished
+    road = road.copy(tmp_path)
+    # As if the run before had published other files: those of this recipe are the second version then.
+    store = Store.open(str(road.store_folder))
+    model = PublishedModel(store, first["model"])
+    (release,) = store.manifests("release", [digests(first)["publish"]]).values()
+    assert release is not None
+    with store.scratch() as folder:
+        (folder / "other").write_text("other")
+        facts = ReleaseFacts.model_validate(release.facts)
+        inputs = [
+            Artifact(kind=each.partition("/")[0], digest=each.partition("/")[2], uri="") for each in release.inputs
+        ]
+        other = store.put("release", folder, producer=release.producer, inputs=inputs, facts=facts)
+    shutil.rmtree(road.store_folder / "models")
+    assert model.publish(other) == 1
+    assert publications(store, model.name, [1]) == {1: Publication(run=first["run"])}
+
+    again = road.report()
+    assert states(again) == ALL_CACHED | {"Publish model": "Completed"}
+    (before,) = _shown(road, first, "evaluation-insincere-questions")
+    (shown,) = _shown(road, again, "evaluation-insincere-questions")
+    macro_f1 = f"{first['metrics']['test']['macro_f1']:.3f}"
+    said = f"version 2 published: test macro-F1 {macro_f1}, {macro_f1} before"
+    assert f"**V{said[1:]}.**" in shown["data"]
+    assert "## Beside version 1 of " in shown["data"]
+    assert f"| macro-F1, test | {macro_f1} | {macro_f1} | +0.000 |" in shown["data"]
+    assert "![Accuracy and macro-F1 of all versions" in shown["data"]
+    for link in (
+        f"[report on version 1](<{_ui(road)}/artifacts/artifact/{before['id']}>)",
+        f"[run that published version 1](<{_ui(road)}/runs/flow-run/{first['run']}>)",
+        f"[all reports on this model](<{_ui(road)}/artifacts/key/evaluation-insincere-questions>)",
+    ):
+        assert link in shown["data"]
+    evaluation = (Path(again["artifacts"]["evaluation"]) / "report.md").read_text(encoding="utf-8")
+    assert shown["data"].endswith(evaluation)
+
+    last = road.report()
+    assert states(last) == ALL_CACHED
+    (shown,) = _shown(road, last, "evaluation-insincere-questions")
+    said = said.replace("version 2 published", "already published as version 2")
+    assert f"**A{said[1:]}.**" in shown["data"]
+    assert f"[run that published version 2](<{_ui(road)}/runs/flow-run/{again['run']}>)" in shown["data"]
+    assert shown["data"].endswith(evaluation)
+    (run,) = _ask(road, "flow_runs", {"flow_runs": {"id": {"any_": [last["run"]]}}})
+    assert run["state"]["message"] == said
 
 
 @pytest.mark.parametrize(
@@ -125,6 +181,16 @@ def test_what_comes_before_a_change_is_not_done_again(
     # What is to be seen is over by then: the rest is done as in any run.
     said = kill_once_it_says(run, rf"Task run '{executed[-1]}-\w+' - the store holds no result")
     assert re.findall(r"Task run '([\w ]+)-\w+' - the store holds no result", said) == executed
+
+
+def _shown(road: Road, report: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The artifacts of a run under a key."""
+    of_run = {"artifacts": {"key": {"any_": [key]}}, "flow_runs": {"id": {"any_": [report["run"]]}}}
+    return _ask(road, "artifacts", of_run)
+
+
+def _ui(road: Road) -> str:
+    return road.prefect["PREFECT_API_URL"].removesuffix("/api")
 
 
 def _ask(road: Road, what: str, filters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,17 @@ import pytest
 
 from hubtune.errors import CorruptArtifact, StoreUnavailable
 from hubtune.storage import Producer, Store, task_key
-from hubtune.storage.journal import Success, Training, last_success, note_success, note_training, training_of
+from hubtune.storage.journal import (
+    Publication,
+    Success,
+    Training,
+    last_success,
+    note_publication,
+    note_success,
+    note_training,
+    publications,
+    training_of,
+)
 from tests.storage.conftest import Place
 from tests.storage.content import Facts, fill, put
 
@@ -21,6 +31,16 @@ def test_the_last_success_of_each_model(place: Place) -> None:
     place.overwrite("journal/runs/questions.json", b"{}")
     with pytest.raises(CorruptArtifact, match="truncated or changed"):
         last_success(place.open(), "questions")
+
+
+def test_which_run_published_what(place: Place) -> None:
+    assert publications(place.open(), "questions", [1, 2]) == {}
+    for version in (1, 2, 3):
+        note_publication(place.open(), "questions", version, Publication(run=f"run {version}"))
+    note_publication(place.open(), "tickets", 4, Publication(run="other"))
+    place.overwrite("journal/versions/questions/2.json", b"{}")
+    found = publications(place.open(), "questions", [1, 2, 3, 4])
+    assert found == {number: Publication(run=f"run {number}") for number in (1, 3)}
 
 
 def test_a_training_is_found_by_the_classifier_that_came_of_it(place: Place) -> None:

@@ -52,6 +52,15 @@ def test_record_and_lineage(place: Place) -> None:
     assert record.lineage == [f"model/{pretrained.digest}", f"rows/{rows.digest}", f"raw/{raw.digest}"]
 
 
+def test_records_are_read_at_once(place: Place) -> None:
+    model = PublishedModel(place.open(), "questions")
+    for text in ("first", "second", "third"):
+        model.publish(release_of(place, text))
+    place.overwrite("models/questions/2/manifest.json", b"other")
+    assert model.records([3, 2, 1, 7]) == {3: model.record(3), 2: None, 1: model.record(1), 7: None}
+    assert model.records([]) == {}
+
+
 def test_ancestors_are_found_while_they_are_whole(place: Place) -> None:
     store = place.open()
     old = put(store, {"r": b"old"}, kind="rows")

@@ -109,6 +109,19 @@ def test_the_manifest_is_written_last(in_bucket: Place) -> None:
     assert fake.names("manifest.json") == [f"artifacts/model/{artifact.digest}/manifest.json"]
 
 
+def test_manifests_are_read_at_once(place: Place) -> None:
+    store = place.open()
+    one, other, damaged = (put(store, {"a": text}) for text in (b"1", b"2", b"3"))
+    place.overwrite(f"artifacts/model/{damaged.digest}/manifest.json", b"other")
+    found = store.manifests("model", [other.digest, one.digest, damaged.digest, "0" * 64, one.digest])
+    assert found == {
+        other.digest: store.manifest(other),
+        one.digest: store.manifest(one),
+        damaged.digest: None,
+        "0" * 64: None,
+    }
+
+
 def test_recall_in_another_process(place: Place) -> None:
     assert place.open().recall(KEY) is None
     together(start(remember, place.root, KEY.task))
