@@ -113,7 +113,7 @@ class Stage:
         while True:
             wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
             runs = self.post("/task_runs/filter", wanted)
-            # What was at work when its process was killed stays `Running`.
+            # What was at work when its process was killed stays `Running` until the run is done again.
             latest = {task["name"].rpartition("-")[0]: task["state"] for task in runs}
             if all(state is not None and state["type"] in OVER for state in latest.values()):
                 return {name: state["name"] for name, state in latest.items()}

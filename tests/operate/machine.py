@@ -7,6 +7,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import psutil
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.prefect_server import ask
+from tests.prefect_server import ask, free_port
 
 HUBTUNE = [str(Path(sys.executable).parent / "hubtune")]
 # Parts that hang are noticed within seconds, not minutes.
@@ -114,6 +115,16 @@ class Machine:
             assert time.monotonic() < deadline, part
             time.sleep(0.2)
 
+    def wait_for_server(self, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                httpx.get(f"http://127.0.0.1:{self.port}/api/health").raise_for_status()
+                return
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+
     def processes(self) -> list[psutil.Process]:
         """All that runs in this home: parts, runs, and what they have started."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
@@ -137,6 +148,26 @@ class Machine:
 
 
 Typed = subprocess.Popen[str]
+
+
+@contextmanager
+def machine_in(home: Path, further: dict[str, str]) -> Iterator[Machine]:
+    """A machine of which nothing is left running, however a test ends.
+
+    Args:
+        home: its home folder.
+        further: what is set in its environment.
+
+    Yields:
+        The machine.
+    """
+    machine = Machine(home, free_port(), free_port(), further)
+    try:
+        yield machine
+    finally:
+        for process in machine.processes():
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def found_in(folder: Path, secrets: list[str]) -> list[str]:

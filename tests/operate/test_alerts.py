@@ -73,10 +73,11 @@ def test_one_message_for_a_run_that_crashes(stage: Stage, receiver: Receiver) ->
     run = stage.start("Retrain/on-demand", {"recipe": stage.recipe(seed=6)})
     stage.once(run, lambda read: read["state"]["type"] == "RUNNING")
     stage.process_of(run).kill()
-    assert stage.ended(run)["state"]["type"] == "CRASHED"
+    crashed = stage.ended(run)
+    assert crashed["state"]["type"] == "CRASHED"
     # Two parts of Prefect's worker report it, some seconds apart.
     (message,) = receiver.wait_for(1, quiet=8)
-    assert message["subject"] == f"Retrain '{run['name']}': Crashed"
+    assert message["subject"] == f"Retrain '{crashed['name']}': Crashed"
     assert "SIGKILL" in message["body"]
     assert message["body"].splitlines()[-1].endswith(f"/runs/flow-run/{run['id']}")
 

@@ -89,5 +89,5 @@ def _lose_a_run(stage: Stage, receiver: Receiver) -> None:
     # Now its worker sees it, and reports it too.
     process.kill()
     (message,) = receiver.wait_for(1, quiet=8)
-    assert message["subject"] == f"Retrain '{run['name']}': Crashed"
+    assert message["subject"] == f"Retrain '{crashed['name']}': Crashed"
     assert "no sign of life for 40 s" in message["body"]
