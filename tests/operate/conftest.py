@@ -158,7 +158,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> Iterator[Stage]:
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The model section of a recipe: two layers, eight wide."""
+    return write_small_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, server: dict[str, str], small_model: dict[str, str]
+) -> Iterator[Stage]:
     """The server with everything on it."""
     folder = tmp_path_factory.mktemp("stage")
     (folder / "temporary").mkdir()
@@ -182,7 +190,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
             )
             for pool in ("default", "accelerator")
         }
-        yield Stage(folder, server | own, write_small_model(folder / "temporary"), workers)
+        yield Stage(folder, server | own, small_model, workers)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from threading import Timer
 import httpx
 import pytest
 
-from tests.download_model.conftest import write_small_model
 from tests.operate.conftest import Json
 from tests.operate.dashboard import metrics_of, queries
 from tests.operate.machine import AUTHORIZATION, IMPATIENT, Machine, Typed, found_in, machine_in
@@ -21,7 +20,8 @@ pytestmark = pytest.mark.slow
 WORKERS = ("worker default", "worker accelerator")
 
 
-def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path, small_model: dict[str, str]) -> None:
     # A sign of life of workers each second: one that hangs is to be told from one that is silent.
     beats = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "1"}
     with receiving() as receiver, machine_in(tmp_path, beats | {"HUBTUNE_ALERTS": receiver.url}) as machine:
@@ -41,7 +41,7 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
 
         # It is stopped in the middle of a training, and the run goes on at the next start, with what the store holds.
         long = {"mode": "fine_tuning", "max_length": 16, "epochs": 150, "early_stopping_patience": None}
-        recipe = {"model": write_small_model(tmp_path / "temporary"), "train": long}
+        recipe = {"model": small_model, "train": long}
         run = machine.retrain(recipe)
         _wait_for_checkpoint(machine)
         assert "All of it is stopped" in machine.run("down")

@@ -13,7 +13,6 @@ import pytest
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from tests.download_model.conftest import write_small_model
 from tests.operate.conftest import Json
 from tests.operate.machine import AUTHORIZATION, Machine, found_in, machine_in, written
 from tests.operate.receiver import TOKEN, Receiver, receiving
@@ -51,14 +50,14 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 def test_it_comes_up_on_postgresql_and_no_secret_is_written_down(
-    postgresql: Database, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    postgresql: Database, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, small_model: dict[str, str]
 ) -> None:
     key = tmp_path_factory.mktemp("key") / "key.json"
     key.write_text(json.dumps({"type": "service_account", "private_key": SECRETS["bucket's key file"]}))
     with receiving() as receiver, machine_in(tmp_path, _environment(postgresql, key, receiver)) as machine:
         recipe: Json = {
             "name": "asked",
-            "model": write_small_model(tmp_path_factory.mktemp("model")),
+            "model": small_model,
             "train": {"mode": "fine_tuning", "max_length": 16, "epochs": 2},
         }
         machine.up("--detach")
