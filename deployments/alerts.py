@@ -1,4 +1,4 @@
-"""Messages about runs that ended badly, runs that are late and new versions, to wherever HUBTUNE_ALERTS says."""
+"""Messages about runs that ended badly, late runs, bad data and new versions, to wherever HUBTUNE_ALERTS says."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -10,12 +10,18 @@ from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from deployments.interrupted import STOPPED
 from deployments.register import FLOWS
 from flows.accelerator import TRAINING
 from hubtune.errors import InvalidRecipe
-from schemas.report import PUBLISHED_EVENT
+from schemas.report import PUBLISHED_EVENT, QUARANTINE_EVENT
 
-NAMES = ("hubtune: tell of runs that ended badly", "hubtune: tell of late runs", "hubtune: tell of new versions")
+NAMES = (
+    "hubtune: tell of runs that ended badly",
+    "hubtune: tell of late runs",
+    "hubtune: tell of data in quarantine",
+    "hubtune: tell of new versions",
+)
 
 _BLOCK = "hubtune-alerts"
 # A training on the accelerator is a part of these: its failure is theirs, and is told once.
@@ -40,7 +46,7 @@ def alerts(client: SyncPrefectClient, target: str) -> list[AutomationCore]:
     block = _webhook(target) if target.startswith(("http://", "https://")) else _block(client, target)
     states = {"prefect.resource.id": ["prefect.flow-run.*"]}
     of_flows = {"prefect.resource.role": "flow", "prefect.resource.name": _FLOWS}
-    badly, late, published = NAMES
+    badly, late, quarantine, published = NAMES
 
     def told(name: str, events: set[str], match: dict[str, list[str]], subject: str, body: str) -> AutomationCore:
         return AutomationCore(
@@ -61,13 +67,27 @@ def alerts(client: SyncPrefectClient, target: str) -> list[AutomationCore]:
     run = "{{ flow.name }} '{{ flow_run.name }}'"
     cause = "{{ event.resource['prefect.state-message'] }}\n{{ flow_run|ui_url }}"
     return [
-        told(badly, ends, states, run + ": {{ event.resource['prefect.state-name'] }}", cause),
+        # What was stopped together with all this goes on at the next start.
+        told(
+            badly,
+            ends,
+            states | {"prefect.state-message": [f"!{STOPPED}*"]},
+            run + ": {{ event.resource['prefect.state-name'] }}",
+            cause,
+        ),
         told(
             late,
             {"prefect.flow-run.Late"},
             states,
             run + " is late",
             "It should have begun by now, and no worker has taken it.\n{{ flow_run|ui_url }}",
+        ),
+        told(
+            quarantine,
+            {QUARANTINE_EVENT},
+            {"prefect.resource.id": ["hubtune.quarantine.*"]},
+            run + ": much of the data is in quarantine",
+            "{{ event.payload['text'] }}\n{{ flow_run|ui_url }}",
         ),
         told(
             published,

@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict
 # What ends within this time is not started again at once, but after twice the time of before.
 _LONG_ENOUGH_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
+
+Say = Callable[[str, str], None]
+"""Takes the name of a part, and what is to be said of it."""
 
 
 class Running(BaseModel):
@@ -101,6 +104,20 @@ class Part:
         self.start()
         return "started again"
 
+    def family(self) -> list[psutil.Process]:
+        """All that it has started and that still runs."""
+        if self._process is None or not self.runs:
+            return []
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """End it by force, and not what it has started: the runs of a worker that hangs go on."""
+        if self._process is not None:
+            self._process.kill()
+
     def stop(self, seconds: float) -> None:
         """End it and all that it has started: politely, and by force after some time.
 
@@ -109,6 +126,7 @@ class Part:
         """
         if self._process is not None and self.runs:
             end(psutil.Process(self._process.pid), seconds)
+            self._process.poll()
         self._process = self.running = None
 
 

@@ -11,43 +11,32 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
-import psutil
+import yaml
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Crashed
+from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
+from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
-from deployments.parts import Part, end, program
-from deployments.register import CHECKOUT, FLOWS, register
+from deployments.interrupted import announce_stop, at_work, started_by, take_up
+from deployments.parts import Part, Say, program
+from deployments.register import CHECKOUT, register
 from deployments.state import end_leftovers, forget, write_state
-from flows.accelerator import TRAINING
+from deployments.watch import Watch, answers, beats
 from hubtune.errors import InvalidRecipe, StackFailed
 
 # How many runs at once: one training, since an accelerator is not shared.
 POOLS: dict[str, int | None] = {"default": None, "accelerator": 1}
-
-Say = Callable[[str, str], None]
-"""Takes the name of a part, and what is to be said of it."""
 
 # A first start makes the database, which took half a minute on a slow machine.
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.5
 _DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-_AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def run_stack(
@@ -86,7 +75,8 @@ def run_stack(
         _check_port(metrics_port, "--metrics-port")
         url = f"http://127.0.0.1:{port}"
         listening = ["--host", "127.0.0.1", "--port", str(port)]
-        server = Part("server", program("prefect", "server", "start", *listening), environment, CHECKOUT, folder)
+        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(_write_logging(folder))}
+        server = Part("server", program("prefect", "server", "start", *listening), of_server, CHECKOUT, folder)
         serving = program("hubtune", "metrics", "--port", str(metrics_port))
         metrics = Part("metrics", serving, of_workers, CHECKOUT, folder)
         workers = {
@@ -110,7 +100,7 @@ def run_stack(
                 say("server", f"answers at {url}")
                 if not shared:
                     # Whoever kept all this up before may have been killed, with all that was at work.
-                    _take_up(client, _at_work(client), say)
+                    take_up(client, at_work(client, POOLS), say, _STOP_SECONDS)
                 make_pools(client)
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
@@ -127,12 +117,34 @@ def run_stack(
                     say(worker.name, "waits for runs")
                 write_state(folder, url, parts, ready=True)
                 ready()
-                _tend(parts, folder, url, say)
+                api, authorization = f"{url}/api", environment.get("HUBTUNE_AUTH")
+                watches = [
+                    Watch(server, partial(answers, f"{api}/health"), _START_SECONDS),
+                    # It reads the store for any other address.
+                    Watch(metrics, partial(answers, f"http://127.0.0.1:{metrics_port}/favicon.ico"), _START_SECONDS),
+                    *(
+                        Watch(worker, partial(beats, api, pool, _worker_name(pool), authorization), _START_SECONDS)
+                        for pool, worker in workers.items()
+                    ),
+                ]
+                _tend(watches, folder, url, say)
             finally:
                 for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(ending, signal.SIG_IGN)
-                _stop(client, server, metrics, list(workers.values()), say, shared=shared)
+                _stop(client, url, server, metrics, list(workers.values()), say, shared=shared)
                 forget(folder)
+
+
+def _write_logging(folder: Path) -> Path:
+    """Prefect's settings of logging, or those of this machine, and that no secret is logged."""
+    theirs = PREFECT_LOGGING_SETTINGS_PATH.value()
+    settings = yaml.safe_load((theirs if theirs.exists() else DEFAULT_LOGGING_SETTINGS_PATH).read_text("utf-8"))
+    settings.setdefault("filters", {})["hubtune"] = {"()": "deployments.redact.Redact"}
+    for handler in settings["handlers"].values():
+        handler["filters"] = [*handler.get("filters", ()), "hubtune"]
+    written = folder / "logging.yml"
+    written.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return written
 
 
 def _check_port(port: int, option: str) -> None:
@@ -195,67 +207,44 @@ def _is_online(client: SyncPrefectClient, pool: str, since: datetime) -> bool:
     return any(each.last_heartbeat_time is not None and each.last_heartbeat_time > since for each in ours)
 
 
-def _tend(parts: list[Part], folder: Path, url: str, say: Say) -> None:
+def _tend(watches: list[Watch], folder: Path, url: str, say: Say) -> None:
+    parts = [watch.part for watch in watches]
     while True:
         time.sleep(_POLL_SECONDS)
-        for part in parts:
-            if (line := part.tend()) is not None:
-                say(part.name, line)
-                write_state(folder, url, parts, ready=True)
-
-
-def _at_work(client: SyncPrefectClient) -> set[UUID]:
-    """Runs of the project's flows that a worker of its pools has taken. Those of a command line are none of these."""
-    at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
-    flows = FlowFilter(name=FlowFilterName(any_=FLOWS))
-    found = client.read_flow_runs(flow_filter=flows, flow_run_filter=at_work)
-    return {run.id for run in found if run.work_pool_name in POOLS}
-
-
-def _take_up(client: SyncPrefectClient, runs: set[UUID], say: Say) -> None:
-    """See to it that runs which were interrupted go on at the next start. None of them has a worker any more."""
-    for run in map(client.read_flow_run, runs):
-        _end_process_of(run)
-        if run.state is None or not (run.state.type in _AT_WORK or run.state.is_crashed()):
-            continue
-        state: State[None]
-        if run.state.is_cancelling():
-            state = Cancelled(message="hubtune was stopped while this was being cancelled")
-        elif client.read_flow(run.flow_id).name == TRAINING:
-            # Whoever waits for it asks again, and that goes on from its checkpoint.
-            state = Crashed(message="hubtune was stopped while this was at work")
-        else:
-            state = AwaitingRetry(message="hubtune was stopped while this was at work; it goes on with it")
-            say("run", f"{run.name} was at work when hubtune was stopped, and goes on with it")
-        client.set_flow_run_state(run.id, state, force=True)
-
-
-def _end_process_of(run: FlowRun) -> None:
-    """End what is left of a run: its process outlives a worker that was killed."""
-    try:
-        process = psutil.Process(int(run.infrastructure_pid or ""))
-        ours = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
-    except (ValueError, psutil.Error):
-        return
-    if ours:
-        end(process, _STOP_SECONDS)
+        for watch in watches:
+            for line in (watch.part.tend(), watch.look()):
+                if line is not None:
+                    say(watch.part.name, line)
+                    write_state(folder, url, parts, ready=True)
 
 
 def _stop(
-    client: SyncPrefectClient, server: Part, metrics: Part, workers: list[Part], say: Say, *, shared: bool
+    client: SyncPrefectClient, url: str, server: Part, metrics: Part, workers: list[Part], say: Say, *, shared: bool
 ) -> None:
     """Stop everything: a server that does not answer is no reason to leave its workers running."""
-    interrupted = set[UUID]()
+    interrupted = started_by(workers)
+
+    def there() -> bool:
+        # Prefect's client would ask for minutes.
+        return server.runs and answers(f"{url}/api/health") is not None
+
     try:
-        interrupted = _at_work(client) if server.runs and not shared else interrupted
+        if there():
+            # Of runs that have no process yet the server alone knows.
+            interrupted |= set() if shared else at_work(client, POOLS)
+            announce_stop(client, interrupted)
     except Exception as error:
         say("server", f"does not answer: {error}")
     for part in (*workers, metrics):
         part.stop(_STOP_SECONDS)
         say(part.name, "is stopped")
     try:
-        # Since it was asked, a worker may have taken another one.
-        _take_up(client, interrupted | (_at_work(client) if server.runs and not shared else set()), say)
+        if there():
+            # Since it was asked, a worker may have taken another one.
+            interrupted |= set() if shared else at_work(client, POOLS)
+            take_up(client, interrupted, say, _STOP_SECONDS)
+        elif interrupted:
+            say("server", "does not answer, and could not be told which runs go on")
     except Exception as error:
         say("server", f"could not be told which runs go on: {error}")
     server.stop(_STOP_SECONDS)

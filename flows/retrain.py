@@ -23,6 +23,7 @@ from prefect.states import Completed, Failed
 from pydantic import BeforeValidator
 
 from flows.accelerator import cancel_training, has_accelerator, train_on_accelerator
+from flows.interrupted import end_tasks_of_before
 from flows.timeline import Timeline
 from flows.train import train_block
 from hubtune.errors import HubtuneError, StoreUnavailable
@@ -63,6 +64,7 @@ def retrain(
         What the run did, inside a state whose message says what came of it; a failed one when a block failed.
     """
     # `recipe` has no default: that would be a complete one, and a form would show, and keep, the values of one mode.
+    end_tasks_of_before()
     timeline = Timeline()
     made: dict[str, Artifact] = {}
     try:

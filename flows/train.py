@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.accelerator import TRAINING
+from flows.interrupted import end_tasks_of_before
 from flows.timeline import Timeline
 from hubtune.errors import HubtuneError, InvalidRecipe
 from hubtune.storage import Store
@@ -60,6 +61,7 @@ def train(model: Artifact, rows: Artifact, recipe: TrainRecipe, refresh: bool = 
     Returns:
         A completed state; a failed one with the cause in its message.
     """
+    end_tasks_of_before()
     timeline = Timeline()
     try:
         _check_store(Store.open(), model)

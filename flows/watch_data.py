@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 from pydantic import Field
 
+from flows.interrupted import end_tasks_of_before
 from flows.timeline import Timeline
 from hubtune.errors import HubtuneError
 from hubtune.storage.artifact import Artifact
@@ -41,6 +42,7 @@ def watch_data(recipe: Recipe, min_new_rows: Annotated[int, Field(ge=1)] = 100) 
     Returns:
         A completed state that says how many there are, and what was started; a failed one with the cause.
     """
+    end_tasks_of_before()
     timeline = Timeline()
     try:
         raw = timeline.run(download_data, recipe.data, False)["raw"]

@@ -6,6 +6,8 @@ from schemas.handoff import Metrics, Split
 
 PUBLISHED_EVENT = "hubtune.model.published"
 """Name of the event that a run gives when it has published a version."""
+QUARANTINE_EVENT = "hubtune.data.quarantined"
+"""Name of the event that a run gives when the share of its rows in quarantine comes near the limit."""
 
 
 class TaskOutcome(BaseModel):

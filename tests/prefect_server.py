@@ -20,7 +20,8 @@ PREFECT = str(Path(sys.executable).parent / "prefect")
 def ask(method: str, url: str, **arguments: Any) -> httpx.Response:
     """A request to a server. One on SQLite says now and then that its database is busy: Prefect's client asks again."""
     for _ in range(20):
-        answer = httpx.request(method, url, **arguments)
+        # A machine that is busy with other tests takes its time.
+        answer = httpx.request(method, url, **({"timeout": 60} | arguments))
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
         time.sleep(0.5)

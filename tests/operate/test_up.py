@@ -1,140 +1,139 @@
 """`hubtune up` and `hubtune down`, as somebody types them."""
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Timer
 
 import httpx
-import psutil
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.download_model.conftest import write_small_model
+from tests.operate.conftest import Json
 from tests.operate.dashboard import metrics_of, queries
-from tests.prefect_server import ask, free_port
+from tests.operate.machine import AUTHORIZATION, IMPATIENT, Machine, Typed, found_in, machine_in
+from tests.operate.receiver import TOKEN, receiving
+from tests.prefect_server import free_port
 
 pytestmark = pytest.mark.slow
-HUBTUNE = str(Path(sys.executable).parent / "hubtune")
-AUTHORIZATION = ("ops", "s3same")
+WORKERS = ("worker default", "worker accelerator")
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A home folder, ports of the server and of the metrics, and who may come in."""
+@pytest.mark.timeout(900)
+def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path, small_model: dict[str, str]) -> None:
+    # A sign of life of workers each second: one that hangs is to be told from one that is silent.
+    beats = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "1"}
+    with receiving() as receiver, machine_in(tmp_path, beats | {"HUBTUNE_ALERTS": receiver.url}) as machine:
+        said = machine.up("--detach")
+        lines = ("server", "work pools", "deployments", "automations", "metrics", *WORKERS)
+        for part in lines:
+            assert f"\n{part} " in f"\n{said}"
+        assert httpx.post(f"http://127.0.0.1:{machine.port}/api/deployments/filter", json={}).status_code == 401
+        assert httpx.get(f"http://127.0.0.1:{machine.port}/api/metrics").status_code == 401
+        assert "up already" in machine.up()
 
-    home: Path
-    port: int
-    metrics_port: int
+        # What dies is started again.
+        for part in ("metrics", "worker accelerator"):
+            before = machine.parts()[part]
+            before.kill()
+            machine.again(part, before)
 
-    @property
-    def ports(self) -> tuple[str, ...]:
-        return "--port", str(self.port), "--metrics-port", str(self.metrics_port)
+        # It is stopped in the middle of a training, and the run goes on at the next start, with what the store holds.
+        long = {"mode": "fine_tuning", "max_length": 16, "epochs": 150, "early_stopping_patience": None}
+        recipe = {"model": small_model, "train": long}
+        run = machine.retrain(recipe)
+        _wait_for_checkpoint(machine)
+        assert "All of it is stopped" in machine.run("down")
+        assert not machine.processes()
+        assert "goes on with it" in (machine.logs / "up.log").read_text(encoding="utf-8")
+        machine.up("--detach")
+        machine.once(run, "RUNNING")
+        assert _tasks(machine, run)["Train on accelerator"] == ["Crashed"]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        others = ("PREFECT_", "HUBTUNE_")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        (self.home / "temporary").mkdir(exist_ok=True)
-        own = {"HOME": str(self.home), "TMPDIR": str(self.home / "temporary"), "HUBTUNE_AUTH": ":".join(AUTHORIZATION)}
-        return inherited | own
+        # Who keeps it up is killed, with the run at work: the next start ends what is left, and the run goes on.
+        killed = machine.parts()
+        killed["keeper"].kill()
+        assert killed["server"].is_running()
+        keeper = machine.start("up", *machine.ports, program=IMPATIENT)
+        said = _until(keeper, "All of it is up")
+        assert "was at work when hubtune was stopped, and goes on with it" in said
+        assert not any(process.is_running() for process in killed.values())
+        machine.once(run, "COMPLETED", 300)
+        tasks = _tasks(machine, run)
+        assert tasks["Download data"] == ["Completed", "Cached", "Cached"]
+        assert tasks["Train on accelerator"] == ["Crashed", "Crashed", "Completed"]
+        trained = machine.post("/flow_runs/filter", {"flows": {"name": {"any_": ["Train"]}}})
+        assert [each["state"]["type"] for each in trained].count("COMPLETED") == 1
+        assert any("going on from a checkpoint" in line["message"] for line in machine.post("/logs/filter", {}))
+        _check_dashboard(machine)
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [HUBTUNE, *arguments],
-            env=self.environment,
-            cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        # The server hangs: it is started again, and the workers go on.
+        hung = machine.parts()["server"]
+        hung.suspend()
+        assert "server" in _until(keeper, "has not answered for")
+        machine.again("server", hung)
+        machine.wait_for_server()
+        again = machine.retrain(recipe)
+        machine.once(again, "COMPLETED")
+        assert set(_tasks(machine, again)) >= {"Download data", "Train on accelerator", "Publish model"}
+        assert all(states == ["Cached"] for states in _tasks(machine, again).values())
 
-    def run(self, *arguments: str, status: int = 0) -> str:
-        process = self.start(*arguments)
-        out, _ = process.communicate(timeout=300)
-        assert process.returncode == status, out
-        return out
-
-    def up(self, *arguments: str, status: int = 0) -> str:
-        return self.run("up", *self.ports, *arguments, status=status)
-
-    def metrics(self) -> dict[str, Metric]:
-        """What Prometheus gets from the server, and from the store."""
-        server = httpx.get(f"http://127.0.0.1:{self.port}/api/metrics", auth=AUTHORIZATION)
-        store = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics")
-        texts = [answer.raise_for_status().text for answer in (server, store)]
-        return {family.name: family for text in texts for family in text_string_to_metric_families(text)}
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        url = f"http://127.0.0.1:{self.port}/api{path}"
-        return ask("POST", url, json=body, auth=AUTHORIZATION).raise_for_status().json()
-
-    def get(self, path: str) -> Any:
-        return ask("GET", f"http://127.0.0.1:{self.port}/api{path}", auth=AUTHORIZATION).raise_for_status().json()
-
-    def pids(self) -> dict[str, int]:
-        """The process of each part, and of who keeps them up."""
-        state = json.loads((self.home / ".hubtune" / "up" / "state.json").read_text(encoding="utf-8"))
-        return {name: part["pid"] for name, part in state["parts"].items()} | {"keeper": state["keeper"]["pid"]}
-
-    def parts(self) -> dict[str, psutil.Process]:
-        return {name: psutil.Process(pid) for name, pid in self.pids().items()}
-
-    def once(self, run: dict[str, Any], wanted: str, seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
-        while (state := self.get(f"/flow_runs/{run['id']}")["state"])["type"] != wanted:
-            assert state["type"] not in ("FAILED", "CRASHED", "CANCELLED"), state
-            assert time.monotonic() < deadline, state
-            time.sleep(0.3)
+        # Ctrl-C ends all of it, though nobody reads any more what it says.
+        assert keeper.stdout is not None
+        keeper.stdout.close()
+        os.kill(keeper.pid, signal.SIGINT)
+        assert keeper.wait(timeout=60) == 0
+        assert not machine.processes()
+        assert "Nothing was up" in machine.run("down")
+        # Nobody was woken for a run that went on, and no secret was written down.
+        assert [message["subject"] for message in receiver.messages] == [
+            "Version 1 of insincere-questions is published"
+        ]
+        assert found_in(tmp_path, [TOKEN, AUTHORIZATION[1]]) == []
 
 
-def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, free_port(), free_port())
-    said = machine.up("--detach")
-    lines = ("server", "work pools", "deployments", "automations", "metrics", "worker default", "worker accelerator")
-    for part in lines:
-        assert f"\n{part} " in f"\n{said}"
-    assert httpx.post(f"http://127.0.0.1:{machine.port}/api/deployments/filter", json={}).status_code == 401
-    assert httpx.get(f"http://127.0.0.1:{machine.port}/api/metrics").status_code == 401
-    assert "up already" in machine.up()
-
-    # What dies is started again.
-    for part in ("metrics", "worker accelerator"):
-        before = machine.parts()[part]
-        before.kill()
-        deadline = time.monotonic() + 60
-        while machine.pids()[part] == before.pid:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    # Who keeps it up is killed, in the middle of a run: the next start ends what is left, and the run goes on.
-    recipe = {"model": write_small_model(tmp_path / "temporary"), "train": {"mode": "fine_tuning", "max_length": 16}}
-    deployment = machine.get("/deployments/name/Retrain/on-demand")
-    run = machine.post(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"recipe": recipe}})
-    machine.once(run, "RUNNING")
-    killed = machine.parts()
-    killed["keeper"].kill()
-    assert killed["server"].is_running()
-    keeper = machine.start("up", *machine.ports)
+def _until(keeper: Typed, wanted: str, seconds: float = 180) -> str:
+    """What is said until something is."""
     assert keeper.stdout is not None
-    said = ""
-    for line in keeper.stdout:
-        said += line
-        if "All of it is up" in line:
-            break
-    assert "was at work when hubtune was stopped, and goes on with it" in said
-    assert not any(process.is_running() for process in killed.values())
-    machine.once(run, "COMPLETED")
+    too_late = Timer(seconds, keeper.kill)
+    too_late.start()
+    try:
+        said = ""
+        for line in keeper.stdout:
+            said += line
+            if wanted in line:
+                return said
+    finally:
+        too_late.cancel()
+    raise AssertionError(f"{wanted!r} was not said: {said}")
 
-    # What the dashboard shows is there, and tells of the run.
+
+def _wait_for_checkpoint(machine: Machine, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    checkpoints = machine.home / ".hubtune" / "store" / "artifacts" / "checkpoint"
+    while not any(checkpoints.glob("*/manifest.json")):
+        assert time.monotonic() < deadline, (machine.logs / "worker-accelerator.log").read_text(encoding="utf-8")
+        time.sleep(0.3)
+
+
+def _tasks(machine: Machine, run: Json) -> dict[str, list[str]]:
+    """Task name -> names of its states, one for each time that it ran."""
+    wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    deadline = time.monotonic() + 30
+    while True:
+        found: dict[str, list[str]] = {}
+        for task in machine.post("/task_runs/filter", wanted):
+            found.setdefault(task["name"].rpartition("-")[0], []).append(task["state"]["name"])
+        # The server records states of tasks a moment later than those of runs.
+        if machine.get(f"/flow_runs/{run['id']}")["state"]["type"] == "RUNNING" or "Running" not in str(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.3)
+
+
+def _check_dashboard(machine: Machine) -> None:
+    """What the dashboard shows is there, and tells of the run."""
     metrics = machine.metrics()
     names = {sample.name for family in metrics.values() for sample in family.samples}
     # The server says nothing of events that have not happened; its counters are announced all the same.
@@ -149,15 +148,6 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path) -> None:
     assert rows.value > 0
     assert rows.value % train == 0
     assert seconds.value > 0
-
-    # Ctrl-C ends all of it.
-    parts = machine.parts()
-    os.kill(keeper.pid, signal.SIGINT)
-    said, _ = keeper.communicate(timeout=60)
-    assert keeper.returncode == 0
-    assert said.rstrip().endswith("All of it is stopped.")
-    assert not any(process.is_running() for process in parts.values())
-    assert "Nothing was up" in machine.run("down")
 
 
 @pytest.mark.parametrize("option", ["--port", "--metrics-port"])
