@@ -42,7 +42,7 @@ format: setup ## format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 docs: setup ## make a site of docs/ in site/, with each warning as an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 setup: .venv/.ready ## make the environment of requirements.lock in .venv
 
