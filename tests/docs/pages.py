@@ -63,7 +63,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "model.preprocessor=/models/preprocessor": "all of tests/road retrain with such settings (`small`)",
     },
     "docs/how-to/postgresql.md": {
-        ".venv/bin/hubtune up --detach": "the tables of a new PostgreSQL database take the server half a minute",
+        ".venv/bin/hubtune up --detach": "Prefect needs pg_trgm, which the PostgreSQL of the tests does not have",
     },
     "docs/how-to/tpu.md": {
         ".tools/bin/uv pip sync --require-hashes --python .venv/bin/python deployments/images/tpu.lock": (

@@ -46,7 +46,7 @@ def kinds() -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _shown(annotation: object) -> str:
     text = inspect.formatannotation(annotation).replace("schemas.handoff.", "")
-    return text.replace("Literal['train', 'validation', 'test']", "split").replace("|", "\\|")
+    return text.replace("Literal['train', 'validation', 'test']", "split").replace(" | ", " or ")
 
 
 def test_the_page_is_what_the_code_says() -> None:
