@@ -19,7 +19,7 @@ export UV_PYTHON_DOWNLOADS := never
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
-.PHONY: help setup retrain test check format lock clean
+.PHONY: help setup retrain test check format docs lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -41,6 +41,9 @@ format: setup ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup ## make a site of docs/ in site/, with each warning as an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 setup: .venv/.ready ## make the environment of requirements.lock in .venv
 
 # Compiled here once: containers often forbid Python to write bytecode, and TensorFlow then takes 18 s to import, not 7.
@@ -57,10 +60,10 @@ $(UV): requirements-uv.lock
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	touch $@
 
-# The images have no dev group: what is in their locks is in requirements.lock too, at the same version. Only tpu.lock has
+# The images have no dev and no docs group: what is in their locks is in requirements.lock too, at the same version. Only tpu.lock has
 # an older TensorFlow, so that the versions of requirements.lock are what it prefers, not what it must take.
 lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements.lock, and into those of the images
-	$(COMPILE) --group pipeline --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --group pipeline --group dev --group docs --output-file requirements.lock pyproject.toml
 	echo "uv" | $(COMPILE) --output-file requirements-uv.lock -
 	$(COMPILE) --group pipeline --constraints requirements.lock --output-file $(IMAGES)/cpu.lock pyproject.toml
 	$(COMPILE) --group pipeline --constraints requirements.lock --output-file $(IMAGES)/gpu.lock pyproject.toml $(IMAGES)/gpu.in
@@ -68,4 +71,4 @@ lock: $(UV) ## resolve the dependencies of pyproject.toml anew into requirements
 	$(COMPILE) --group pipeline --overrides $(IMAGES)/tpu.overrides --output-file $(IMAGES)/tpu.lock pyproject.toml $(IMAGES)/tpu.in
 
 clean: ## remove the environment and caches (not the store)
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site

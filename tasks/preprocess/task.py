@@ -6,6 +6,7 @@ from typing import Literal
 from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
 from hubtune.inference.classifier import NORMALISATION
