@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from hubtune.cli.up import SERVER_SETTINGS
+
 PREFECT = str(Path(sys.executable).parent / "prefect")
 
 
@@ -36,12 +38,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(folder: Path, database: Path | None = None) -> Iterator[dict[str, str]]:
+def running_server(folder: Path, database: Path | None = None, pages: bool = False) -> Iterator[dict[str, str]]:
     """A server with its files in a folder.
 
     Args:
         folder: empty.
         database: an empty database that it begins with, as another server made it: that takes Prefect 20 s.
+        pages: whether it has pages for a browser too, with the settings that they have under `hubtune up`.
 
     Yields:
         The settings that point to it.
@@ -55,8 +58,9 @@ def running_server(folder: Path, database: Path | None = None) -> Iterator[dict[
     }
     if database is not None:
         shutil.copy(database, folder / "prefect.db")
-    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    with running(command, os.environ | settings, folder / "server.log") as server:
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | (SERVER_SETTINGS if pages else {}) | settings
+    with running(command if pages else [*command, "--no-ui"], environment, folder / "server.log") as server:
         wait_for(f"{settings['PREFECT_API_URL']}/health", server)
         yield settings
 
