@@ -22,7 +22,8 @@ PREFECT = str(Path(sys.executable).parent / "prefect")
 def ask(method: str, url: str, **arguments: Any) -> httpx.Response:
     """A request to a server. One on SQLite says now and then that its database is busy: Prefect's client asks again."""
     for _ in range(20):
-        answer = httpx.request(method, url, **arguments)
+        # As patient as Prefect's client: the machine may be busy with the runs themselves.
+        answer = httpx.request(method, url, timeout=60, **arguments)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
         time.sleep(0.5)

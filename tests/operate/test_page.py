@@ -1,6 +1,5 @@
 """What people see and press: Prefect's own pages of a real server, in a real browser."""
 
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -15,9 +14,11 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed (the Debian package is called chromium)"),
 ]
 DEPLOYMENT = "Retrain/on-demand"
-ROWS = "text,label\n" + "".join(f"the {'good' if row % 2 else 'bad'} cat {row},{row % 2}\n" for row in range(300))
-# Long enough for a checkpoint, of which there is one every ten seconds.
-LONG = {"epochs": 150, "early_stopping_patience": None}
+# Words that the small model knows, and so can tell apart.
+ROWS = "text,label\n" + "".join(
+    f"{'abcdefghijkl'[row // 25]} {'abcdefghijklmnopqrstuvwxy'[row % 25]} {'plant' if row % 2 else 'know'},{row % 2}\n"
+    for row in range(300)
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,40 +76,10 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     assert answer.json()["status"] == "ACCEPT", answer.text()
     stage.once(run, lambda read: read["run_count"] == 2)
     ended = stage.ended(run)
-    assert ended["state"]["type"] == "COMPLETED", ended["state"]
+    assert ended["state"]["type"] == "COMPLETED", ended["state"]["message"]
     tasks = stage.tasks_of(run)
     pages.run(run, "Task Runs")
     assert pages.states() == tasks
     assert tasks.pop("Download model") == "Cached"
     assert set(tasks) >= {"Download data", "Preprocess rows", "Evaluate classifier", "Publish model"}
     assert set(tasks.values()) == {"Completed"}, tasks
-
-
-def test_a_run_killed_in_training_goes_on_from_its_checkpoint_when_retry_is_pressed(stage: Stage, pages: Pages) -> None:
-    before = len(stage.trainings())
-    run = stage.start(DEPLOYMENT, {"recipe": stage.recipe(seed=4, **LONG)})
-    training = stage.training_after(before)
-    # The run first: it would ask for another training.
-    stage.process_of(run).kill()
-    stage.process_of(training).kill()
-    for killed in (training, run):
-        assert stage.ended(killed)["state"]["type"] == "CRASHED"
-
-    deadline = time.monotonic() + 200
-    while (ended := stage.read(run))["state"]["type"] != "COMPLETED":
-        assert ended["state"]["type"] in ("CRASHED", "SCHEDULED", "PENDING", "RUNNING"), ended["state"]
-        assert time.monotonic() < deadline, (ended["state"], stage.log())
-        if ended["state"]["type"] == "CRASHED":
-            # Prefect reports a crash twice, and the second time, some seconds later, ends what was retried by then.
-            pages.run(run, "Details")
-            pages.press_retry()
-        time.sleep(0.5)
-    tasks = stage.tasks_of(run)
-    pages.run(run, "Task Runs")
-    assert pages.states() == tasks
-    for task in ("Download model", "Download data", "Preprocess rows"):
-        assert tasks[task] == "Cached"
-    assert tasks["Train on accelerator"] == tasks["Publish model"] == "Completed"
-    *_, last = stage.trainings()
-    assert last["id"] != training["id"]
-    assert any("going on from a checkpoint" in line for line in stage.said_by(last)), stage.said_by(last)
