@@ -1,6 +1,6 @@
 """Makes the pictures of docs/images anew, from a real server, real runs and a real browser.
 
-`python -m tests.operate.screenshots` takes some three minutes. The tickets in them are invented here.
+`python -m tests.operate.screenshots` takes some minutes. The tickets in them are invented here.
 """
 
 import tempfile
@@ -75,7 +75,7 @@ def draw(stage: Stage, browser: Browser) -> None:
     pages.form(stage.get(f"/deployments/name/{DEPLOYMENT}"))
     pages.field("Model name").fill("support-tickets")
     pages.field("Data source").fill("gs://support/tickets/*.csv")
-    take(pages, "run-form", 1060, top=0)
+    take(pages, "run-form", 1060)
 
     source = stage.folder / "tickets.csv"
     source.write_text(tickets(without_queue=40), encoding="utf-8")
@@ -98,7 +98,8 @@ def draw(stage: Stage, browser: Browser) -> None:
     wanted = {"artifacts": {"key": {"any_": ["evaluation-support-tickets"]}}, "sort": "CREATED_DESC"}
     report, *_ = stage.post("/artifacts/filter", wanted)
     pages.page.goto(f"{pages.url}/artifacts/artifact/{report['id']}")
-    take(pages, "report", 1200)
+    # Below the address of the file.
+    take(pages, "report", 995, top=205)
 
 
 def main() -> None:
