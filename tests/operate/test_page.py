@@ -77,9 +77,11 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     stage.once(run, lambda read: read["run_count"] == 2)
     ended = stage.ended(run)
     assert ended["state"]["type"] == "COMPLETED", ended["state"]["message"]
-    tasks = stage.tasks_of(run)
+    # The page lists no task that only stands for the training on the other pool.
+    recorded = stage.tasks_of(run)
     pages.run(run, "Task Runs")
-    assert pages.states() == tasks
-    assert tasks.pop("Download model") == "Cached"
-    assert set(tasks) >= {"Download data", "Preprocess rows", "Evaluate classifier", "Publish model"}
-    assert set(tasks.values()) == {"Completed"}, tasks
+    shown = pages.states()
+    assert shown.items() <= recorded.items()
+    assert shown.pop("Download model") == "Cached"
+    again = ("Download data", "Preprocess rows", "Train on accelerator", "Evaluate classifier", "Publish model")
+    assert shown == dict.fromkeys(again, "Completed")
