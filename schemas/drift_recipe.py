@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from schemas.section import Section
+from schemas.section import Section, choice
 
 DriftFigure = Literal["labels", "length", "vocabulary", "words"]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,6 +23,7 @@ class DriftLimits(Section):
         title="Warning limit",
         description="Figures that are further than this above what chance gives are named in a warning; empty: never. "
         "With a lower `fail`, that one.",
+        json_schema_extra=choice("Limit", "Never"),
     )
     fail: Limit | None = Field(
         None,

@@ -1,5 +1,6 @@
 """What all sections of the recipe have in common."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -52,3 +53,20 @@ def text_keys(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {str(key) if type(key) is int else key: entry for key, entry in value.items()}
+
+
+def choice(*titles: str) -> Callable[[dict[str, Any]], None]:
+    """What a form calls the types that a field may have, which it would name `str`, `int` and `None` otherwise.
+
+    Args:
+        *titles: a title for each type, in their order.
+
+    Returns:
+        What `Field` takes as `json_schema_extra`.
+    """
+
+    def name(schema: dict[str, Any]) -> None:
+        for variant, title in zip(schema["anyOf"], titles, strict=True):
+            variant["title"] = title
+
+    return name

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from schemas.section import Section, text_keys
+from schemas.section import Section, choice, text_keys
 
 Task = Literal["multiclass", "multilabel"]
 Mode = Literal["feature_extraction", "fine_tuning", "partial", "layer_extraction"]
@@ -40,6 +40,28 @@ MEANT_FOR: dict[str, tuple[str, ...]] = {
     "strategy": _TRAINS_ENCODER,
     "precision": _TRAINS_ENCODER,
 }
+# A class and a number above zero.
+_LINE = r"\S.*=\s*(?=[0-9.]*[1-9])([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$"
+
+
+def _weights(value: Any) -> Any:
+    """Weights by class, also from the lines of a form: `insincere = 3`."""
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        return text_keys(value)
+    pairs = [[part.strip() for part in line.rpartition("=")[::2]] for line in value]
+    if not all(all(pair) for pair in pairs):
+        raise ValueError("each line names a class and its weight, as in `insincere = 3`; otherwise give a mapping")
+    weights = dict(pairs)
+    if len(weights) < len(pairs):
+        raise ValueError("a class stands in more than one line")
+    return weights or None
+
+
+def _lines_of_weights(schema: dict[str, Any]) -> None:
+    balanced, mapping, equal = schema["anyOf"]
+    lines = {"type": "array", "items": {"type": "string", "pattern": _LINE, "examples": ["insincere = 3"]}}
+    schema["anyOf"] = [balanced, lines, mapping, equal]
+    choice("Balanced", "Lines", "Mapping", "All equal")(schema)
 
 
 class TrainRecipe(Section):
@@ -63,6 +85,7 @@ class TrainRecipe(Section):
         title="Frozen layers",
         description="For `partial`: how many of the lowest layers are left as they are, the embeddings with them; or "
         "`embeddings` alone. Empty: half of the layers.",
+        json_schema_extra=choice("Embeddings alone", "Number of layers", "Half of the layers"),
     )
     keep_hidden_states: bool = Field(
         True,
@@ -119,7 +142,11 @@ class TrainRecipe(Section):
         "linear", title="Schedule", description="How the learning rate falls to zero after warm-up."
     )
     clip_norm: float | None = Field(
-        1.0, title="Clipping", gt=0, description="Largest global norm of a step's gradients; empty: never clipped."
+        1.0,
+        title="Clipping",
+        gt=0,
+        description="Largest global norm of a step's gradients; empty: never clipped.",
+        json_schema_extra=choice("Limit", "Never"),
     )
     weight_decay: float = Field(0.01, title="Weight decay", ge=0, le=1, description="AdamW's decoupled weight decay.")
     max_length: Literal["auto"] | Annotated[int, Field(ge=8, le=512)] = Field(
@@ -127,6 +154,7 @@ class TrainRecipe(Section):
         title="Longest input",
         description="Tokens per text, or per pair of texts, with the special ones; the rest is cut. `auto`: long "
         "enough for 99 % of the training texts.",
+        json_schema_extra=choice("Automatic", "Tokens"),
     )
     label_smoothing: float = Field(
         0.0, title="Label smoothing", ge=0, lt=1, description="Share of the target that is spread over all classes."
@@ -139,12 +167,14 @@ class TrainRecipe(Section):
         description="Above 0, examples that are classified well already count less (2 is usual); 0: cross-entropy.",
     )
     class_weights: Annotated[
-        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(text_keys)
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)
     ] = Field(
         None,
         title="Class weights",
-        description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name. "
-        "With `multilabel` a weight counts where a row has the class; `balanced`: rows without it per row with it.",
+        description="`balanced` weighs each class by the inverse of its share; or a weight for each class by name; in "
+        "a form, a line such as `insincere = 3` for each class. With `multilabel` a weight counts where a row has the "
+        "class; `balanced`: rows without it per row with it.",
+        json_schema_extra=_lines_of_weights,
     )
     early_stopping_patience: int | None = Field(
         2,
@@ -152,6 +182,7 @@ class TrainRecipe(Section):
         ge=1,
         description="Stop after this many epochs without a better validation result; empty: never. The best weights "
         "are kept either way.",
+        json_schema_extra=choice("Epochs", "Never"),
     )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = Field(
         "auto",

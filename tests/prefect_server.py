@@ -14,13 +14,15 @@ from typing import Any
 
 import httpx
 
+from hubtune.cli.up import SERVER_SETTINGS
+
 PREFECT = str(Path(sys.executable).parent / "prefect")
 
 
 def ask(method: str, url: str, **arguments: Any) -> httpx.Response:
     """A request to a server. One on SQLite says now and then that its database is busy: Prefect's client asks again."""
     for _ in range(20):
-        # A machine that is busy with other tests takes its time.
+        # As patient as Prefect's client: the machine may be busy with the runs themselves.
         answer = httpx.request(method, url, **({"timeout": 60} | arguments))
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
@@ -37,12 +39,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(folder: Path, database: Path | None = None) -> Iterator[dict[str, str]]:
+def running_server(folder: Path, database: Path | None = None, pages: bool = False) -> Iterator[dict[str, str]]:
     """A server with its files in a folder.
 
     Args:
         folder: empty.
         database: an empty database that it begins with, as another server made it: that takes Prefect 20 s.
+        pages: whether it has pages for a browser too, with the settings that they have under `hubtune up`.
 
     Yields:
         The settings that point to it.
@@ -56,8 +59,9 @@ def running_server(folder: Path, database: Path | None = None) -> Iterator[dict[
     }
     if database is not None:
         shutil.copy(database, folder / "prefect.db")
-    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    with running(command, os.environ | settings, folder / "server.log") as server:
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | (SERVER_SETTINGS if pages else {}) | settings
+    with running(command if pages else [*command, "--no-ui"], environment, folder / "server.log") as server:
         wait_for(f"{settings['PREFECT_API_URL']}/health", server)
         yield settings
 

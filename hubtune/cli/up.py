@@ -13,7 +13,7 @@ from rich.console import Console
 from hubtune.errors import HubtuneError, InvalidRecipe, StackFailed
 
 # Nothing is reported to anyone. The newer UI asks a host for analytics when it is opened; the older one does not.
-_SETTINGS = {
+SERVER_SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
@@ -105,7 +105,7 @@ def _folder() -> Path:
 
 def _environment(port: int) -> dict[str, str]:
     """What all parts run with."""
-    environment = os.environ | _SETTINGS | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    environment = os.environ | SERVER_SETTINGS | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     store = environment.get("HUBTUNE_STORE")
     if store and "://" not in store:
         # Runs have a working directory of their own.

@@ -83,6 +83,11 @@ class Stage:
             time.sleep(0.3)
         return read
 
+    def runs_so_far(self) -> int:
+        """How many flow runs there are."""
+        count: int = self.post("/flow_runs/count", {})
+        return count
+
     def trainings(self) -> list[Json]:
         """All runs of `Train` so far, the oldest first."""
         found = {"flows": {"name": {"any_": ["Train"]}}, "sort": "START_TIME_ASC"}
@@ -152,8 +157,8 @@ def prepare_pools(server: dict[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A server without deployments, pools or workers: the settings that point to it."""
-    with running_server(tmp_path_factory.mktemp("prefect")) as settings:
+    """A server without deployments, pools or workers, but with pages: the settings that point to it."""
+    with running_server(tmp_path_factory.mktemp("prefect"), pages=True) as settings:
         yield settings
 
 
@@ -168,7 +173,13 @@ def stage(
     tmp_path_factory: pytest.TempPathFactory, server: dict[str, str], small_model: dict[str, str]
 ) -> Iterator[Stage]:
     """The server with everything on it."""
-    folder = tmp_path_factory.mktemp("stage")
+    with set_stage(tmp_path_factory.mktemp("stage"), server) as stage:
+        yield stage
+
+
+@contextmanager
+def set_stage(folder: Path, server: dict[str, str]) -> Iterator[Stage]:
+    """A server with the project's pools and deployments, and a worker for each pool; its files in a folder."""
     (folder / "temporary").mkdir()
     own = {
         "HUBTUNE_STORE": str(folder / "store"),

@@ -17,6 +17,7 @@ from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
 
 from schemas.recipe import Recipe
+from schemas.train_recipe import TrainRecipe
 from tests.operate.conftest import Stage
 
 Json = dict[str, Any]
@@ -30,8 +31,6 @@ ENTRY_POINTS = sorted(
         if not deployment["entrypoint"].startswith("flows/train.py")
     }
 )
-# What is written as JSON in a form, since it is rare: a weight for each class.
-AS_JSON = {"class_weights"}
 
 
 def forms() -> Json:
@@ -76,8 +75,9 @@ def test_nothing_common_is_a_choice_between_types_or_raw_json(flow: str) -> None
             # Empty means something else than the default there, so that it has to be chosen.
             assert field["default"] is not None, name
         raw = [each for each in others if each.get("type") == "object" and "properties" not in each]
-        if raw and name not in AS_JSON:
-            assert len(others) > 1, f"{name} can be given as JSON alone"
+        if raw:
+            # The newer UI has no field for such a mapping at all.
+            assert any(each.get("type") == "array" for each in others), f"{name} can be given as JSON alone"
             assert others[0] not in raw, f"{name} is JSON unless another type is chosen"
 
 
@@ -97,6 +97,9 @@ def refused(recipe: Json) -> list[str]:
         {"train": {"epochs": None, "hidden": None, "layers": None, "early_stopping_patience": None, "clip_norm": None}},
         {"train": {"mode": "partial", "freeze_layers": "embeddings", "max_length": "auto"}},
         {"train": {"class_weights": {"sincere": 1.0, "insincere": 3}}},
+        {"train": {"class_weights": ["sincere = 1.0", "insincere=3"]}},
+        {"train": {"class_weights": "balanced"}},
+        {"train": {"class_weights": []}},
         {"drift": {"warn": None, "figures": {"labels": {}, "words": {"fail": 0.5}}}},
     ],
     ids=str,
@@ -133,6 +136,30 @@ def test_lines_of_a_form_are_a_mapping_in_their_order() -> None:
         Recipe.model_validate({"data": {"labels": ["fine"]}})
 
 
+def test_lines_of_a_form_are_weights_of_classes() -> None:
+    weighed = TrainRecipe.model_validate({"class_weights": ["insincere = 3", " a=b =.5 "]})
+    assert weighed.class_weights == {"insincere": 3.0, "a=b": 0.5}
+    assert TrainRecipe.model_validate({"class_weights": []}).class_weights is None
+    with pytest.raises(ValidationError, match="in more than one line"):
+        TrainRecipe.model_validate({"class_weights": ["a = 1", "a = 2"]})
+    with pytest.raises(ValidationError, match="each line names a class and its weight"):
+        TrainRecipe.model_validate({"class_weights": ["insincere"]})
+    with pytest.raises(ValidationError, match="greater than 0"):
+        TrainRecipe.model_validate({"class_weights": ["insincere = 0"]})
+
+
+def test_types_of_a_field_are_told_apart_by_titles() -> None:
+    """Without one, a form calls them `str`, `int` and `None`."""
+    for flow, schema in forms().items():
+        for name, field in fields(schema):
+            variants = field.get("anyOf", [])
+            # Nothing chosen is the same as no lines there.
+            untitled = [each for each in variants if "title" not in each and each != {"type": "null"}]
+            assert not untitled, (flow, name)
+            if field.get("default", ...) is not ...:
+                assert all("title" in each for each in variants), (flow, name)
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -147,6 +174,10 @@ def test_lines_of_a_form_are_a_mapping_in_their_order() -> None:
         {"drift": {"figures": {"length": {"warn": -1}}}},
         {"train": {"epochs": 0}},
         {"train": {"mode": "magic"}},
+        {"train": {"class_weights": ["insincere"]}},
+        {"train": {"class_weights": ["insincere = 0.0"]}},
+        {"train": {"class_weights": ["insincere = -1"]}},
+        {"train": {"class_weights": ["= 3"]}},
         {"train": {"hidden": [0]}},
         {"train": {"misspelt": 1}},
     ],

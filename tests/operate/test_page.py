@@ -1,0 +1,87 @@
+"""What people see and press: Prefect's own pages of a real server, in a real browser."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.operate.browser import PROGRAM, Pages, open_browser
+from tests.operate.conftest import Json, Stage
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed (the Debian package is called chromium)"),
+]
+DEPLOYMENT = "Retrain/on-demand"
+# Words that the small model knows, and so can tell apart.
+ROWS = "text,label\n" + "".join(
+    f"{'abcdefghijkl'[row // 25]} {'abcdefghijklmnopqrstuvwxy'[row % 25]} {'plant' if row % 2 else 'know'},{row % 2}\n"
+    for row in range(300)
+)
+
+
+@pytest.fixture(scope="module")
+def browser(stage: Stage) -> Iterator[Browser]:
+    # After the stage: to prepare that takes an event loop of its own.
+    del stage
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def pages(browser: Browser, stage: Stage) -> Iterator[Pages]:
+    """A window. Whatever a test does in it, nothing leaves this machine."""
+    pages = Pages(browser, stage.settings)
+    yield pages
+    pages.page.close()
+    assert pages.hosts <= {"127.0.0.1", ""}, pages.hosts
+
+
+def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(stage: Stage, pages: Pages) -> None:
+    tickets = stage.folder / "tickets.csv"
+    before = stage.runs_so_far()
+    pages.form(stage.get(f"/deployments/name/{DEPLOYMENT}"))
+    pages.field("Model name").fill("Not A Name")
+    pages.field("Pretrained model").fill(stage.model["source"])
+    pages.field("Preprocessor").fill(stage.model["preprocessor"])
+    pages.field("Data source").fill(str(tickets))
+    pages.field("Longest input").fill("64")
+    pages.field("Epochs").fill("2")
+
+    # What cannot be is refused, with the field and the reason.
+    assert pages.press_submit().status == httpx.codes.CONFLICT
+    expect(pages.page.get_by_text("Validation failed for field 'recipe.name'").first).to_be_visible()
+    pages.field("Model name").fill("tickets")
+    pages.field("Epochs").fill("0")
+    assert pages.press_submit().status == httpx.codes.CONFLICT
+    expect(pages.page.get_by_text("0 is less than the minimum of 1").first).to_be_visible()
+    assert stage.runs_so_far() == before
+    pages.field("Epochs").fill("2")
+    accepted = pages.press_submit()
+    assert accepted.status == httpx.codes.CREATED, accepted.text()
+    run: Json = accepted.json()
+    given = run["parameters"]["recipe"]
+    assert (given["name"], given["train"]["max_length"], given["train"]["epochs"]) == ("tickets", 64, 2)
+
+    # The file is not there yet.
+    assert stage.ended(run)["state"]["type"] == "FAILED"
+    pages.run(run, "Details")
+    expect(pages.page.get_by_text("Download data: The data file")).to_be_visible()
+    assert f"Download data: The data file {tickets} does not exist." in pages.message()
+    assert "remedy: Correct the path" in pages.message()
+
+    tickets.write_text(ROWS, encoding="utf-8")
+    answer = pages.press_retry()
+    assert answer.json()["status"] == "ACCEPT", answer.text()
+    stage.once(run, lambda read: read["run_count"] == 2)
+    ended = stage.ended(run)
+    assert ended["state"]["type"] == "COMPLETED", ended["state"]["message"]
+    # The page lists no task that only stands for the training on the other pool.
+    recorded = stage.tasks_of(run)
+    pages.run(run, "Task Runs")
+    shown = pages.states()
+    assert shown.items() <= recorded.items()
+    assert shown.pop("Download model") == "Cached"
+    again = ("Download data", "Preprocess rows", "Train on accelerator", "Evaluate classifier", "Publish model")
+    assert shown == dict.fromkeys(again, "Completed")
