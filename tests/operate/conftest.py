@@ -173,12 +173,12 @@ def stage(
     tmp_path_factory: pytest.TempPathFactory, server: dict[str, str], small_model: dict[str, str]
 ) -> Iterator[Stage]:
     """The server with everything on it."""
-    with set_stage(tmp_path_factory.mktemp("stage"), server) as stage:
+    with set_stage(tmp_path_factory.mktemp("stage"), server, small_model) as stage:
         yield stage
 
 
 @contextmanager
-def set_stage(folder: Path, server: dict[str, str]) -> Iterator[Stage]:
+def set_stage(folder: Path, server: dict[str, str], model: dict[str, str]) -> Iterator[Stage]:
     """A server with the project's pools and deployments, and a worker for each pool; its files in a folder."""
     (folder / "temporary").mkdir()
     own = {
@@ -201,7 +201,7 @@ def set_stage(folder: Path, server: dict[str, str]) -> Iterator[Stage]:
             )
             for pool in ("default", "accelerator")
         }
-        yield Stage(folder, server | own, small_model, workers)
+        yield Stage(folder, server | own, model, workers)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def main() -> None:
             (Path(temporary) / part).mkdir()
         with (
             running_server(Path(temporary, "server"), pages=True) as server,
-            set_stage(Path(temporary, "stage"), server) as stage,
+            set_stage(Path(temporary, "stage"), server, {}) as stage,
             open_browser() as browser,
         ):
             draw(stage, browser)
