@@ -32,7 +32,7 @@ from hubtune.storage.artifact import Artifact
 from hubtune.storage.journal import Success, note_success
 from schemas.handoff import SPLITS, EvaluationFacts
 from schemas.recipe import Block, Recipe
-from schemas.report import PUBLISHED_EVENT, RunReport
+from schemas.report import PUBLISHED_EVENT, RunFailed, RunReport
 from tasks.download_data.task import download_data
 from tasks.download_model.task import download_model
 from tasks.drift.task import compare_with_published, published_rows
@@ -61,7 +61,8 @@ def retrain(
         refresh: Blocks that work even if their result is in the store.
 
     Returns:
-        What the run did, inside a state whose message says what came of it; a failed one when a block failed.
+        What the run did, inside a state whose message says what came of it; when a block failed, a failed one with
+        `RunFailed`.
     """
     # `recipe` has no default: that would be a complete one, and a form would show, and keep, the values of one mode.
     end_tasks_of_before()
@@ -71,8 +72,8 @@ def retrain(
         version = _blocks(recipe, set(refresh), timeline, made)
         return Completed(message=timeline.message, data=_report(recipe, timeline, made, version, None))
     except HubtuneError as error:
-        report = _report(recipe, timeline, made, None, error)
-        return Failed(message=f"{timeline.failed_task()}: {error}", data=report)
+        message = f"{timeline.failed_task()}: {error}"
+        return Failed(message=message, data=RunFailed(message, _report(recipe, timeline, made, None, error)))
 
 
 def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[str, Artifact]) -> int | None:

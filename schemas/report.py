@@ -42,3 +42,16 @@ class RunReport(BaseModel):
     artifacts: dict[str, str] = {}
     seconds: float
     error: dict[str, str] | None = None
+
+
+class RunFailed(Exception):
+    """What a failed run gives Prefect, which raises it at the very end of the run's log.
+
+    Args:
+        message: of the run's state: the task, the cause, the remedy.
+        report: what the run did.
+    """
+
+    def __init__(self, message: str, report: RunReport) -> None:
+        super().__init__(message)
+        self.report = report

@@ -62,7 +62,7 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
     from prefect import tags
 
     from flows.retrain import retrain
-    from schemas.report import RunReport
+    from schemas.report import RunFailed, RunReport
 
     try:
         with tags("retraining"):
@@ -73,7 +73,8 @@ def run_retrain(path: Path | None, settings: Sequence[str], refresh: Sequence[st
             where=f"PREFECT_API_URL: {os.environ.get('PREFECT_API_URL', 'not set, a temporary server is started')}",
             remedy="check that the Prefect server answers, or unset PREFECT_API_URL",
         ) from error
-    report: object = state.result(raise_on_failure=False)
+    result: object = state.result(raise_on_failure=False)
+    report = result.report if isinstance(result, RunFailed) else result
     if isinstance(report, BaseException):
         raise report
     assert isinstance(report, RunReport)

@@ -49,6 +49,18 @@ def test_the_head_takes_vectors_as_the_encoder_gives_them_and_holds_the_best_wei
     assert sum(line.startswith("epoch ") for line in lines) == 12
 
 
+def test_rounding_is_not_blown_up_where_all_vectors_are_the_same() -> None:
+    start_tensorflow()
+    random = np.random.default_rng(0)
+    labels = np.arange(400, dtype=np.int32) % 2
+    same = np.tile(np.arange(1, 9, dtype=np.float32), (400, 1))
+    rounded = (same * (1 + 3e-6 * random.choice([-1, 1], same.shape))).astype(np.float32)
+    lines: list[str] = []
+    head, _ = train_head(Embedded(rounded, labels), Embedded(same, labels), 2, EVEN, recipe(), None, lines.append)
+    assert np.ptp(head.logits(rounded).numpy(), axis=0).max() < 1e-3
+    assert any("nearly the same vector" in line for line in lines)
+
+
 def test_early_stopping_saves_epochs() -> None:
     start_tensorflow()
     train, validation = two_clouds(1500, 0.5, 1), two_clouds(500, 0.5, 2)

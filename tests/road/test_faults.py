@@ -297,6 +297,7 @@ def test_what_follows_does_only_what_is_missing(fault: Fault, place: Place, tmp_
             first, *rest = failed["state"]["message"].splitlines()
             if fault.state == "FAILED":
                 assert first.startswith(f"{fault.block}: "), first
+                assert f"RunFailed: {first}" in _last_words(stage, way.run)
             assert all(part in "\n".join([first, *rest]) for part in fault.told), failed["state"]["message"]
             if fault.block == "Publish model" and fault.state == "FAILED":
                 # What was judged is to be seen all the same.
@@ -327,6 +328,15 @@ def test_what_follows_does_only_what_is_missing(fault: Fault, place: Place, tmp_
             more = {path for path in set(found) - set(expected) if not path.startswith(fault.left)}
             assert not more, (way.name, more)
             assert {path: found.get(path) for path in expected} == expected, way.name
+
+
+def _last_words(stage: Stage, run: Json) -> str:
+    """What the log of a run ends with, which Prefect writes when the state is known already."""
+    deadline = time.monotonic() + 30
+    while "exited with unexpected exception" not in (last := stage.said_by(run)[-1]):
+        assert time.monotonic() < deadline, last
+        time.sleep(0.2)
+    return last
 
 
 def _reports(stage: Stage, run: Json) -> list[str]:
