@@ -30,6 +30,8 @@ def end_interrupted_tasks(client: SyncPrefectClient, run: UUID) -> None:
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
     at_work = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_AT_WORK)))
     for task in client.read_task_runs(flow_run_filter=of_run, task_run_filter=at_work):
+        if task.state is not None and task.state.state_details.child_flow_run_id is not None:
+            continue  # it stands for a run that has a process of its own
         state: State[None] = Crashed(message="the process of the run had ended while this was at work")
         client.set_task_run_state(task.id, state, force=True)
 

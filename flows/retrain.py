@@ -16,7 +16,6 @@ from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -32,7 +31,7 @@ from hubtune.storage.artifact import Artifact
 from hubtune.storage.journal import Success, note_success
 from schemas.handoff import SPLITS, EvaluationFacts
 from schemas.recipe import Block, Recipe
-from schemas.report import PUBLISHED_EVENT, RunFailed, RunReport
+from schemas.report import RunFailed, RunReport
 from tasks.download_data.task import download_data
 from tasks.download_model.task import download_model
 from tasks.drift.task import compare_with_published, published_rows
@@ -104,8 +103,6 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
     release = made["publish"] = published["release"]
     # The task has just verified the version.
     version = PublishedModel(Store.open(), name).find(release, hashes=False)
-    if timeline.outcomes[-1].state != "Cached":
-        _tell(recipe, version, evaluation)
     if version is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = {"rows": rows.digest, "quarantine": made["quarantine"].digest}
@@ -116,19 +113,6 @@ def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[
             # The version is out. Who watches is told by the age of the success before.
             get_run_logger().warning(f"that this run ended well could not be noted for `hubtune metrics`: {error}")
     return version
-
-
-def _tell(recipe: Recipe, version: int | None, evaluation: Artifact) -> None:
-    """An event for whoever wants to know of new versions."""
-    test = EvaluationFacts.model_validate(evaluation.facts).metrics["test"]
-    emit_event(
-        PUBLISHED_EVENT,
-        resource={
-            "prefect.resource.id": f"hubtune.model.{recipe.name}.{version}",
-            "prefect.resource.name": f"Version {version} of {recipe.name}",
-        },
-        payload={"text": f"Test accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows."},
-    )
 
 
 def _report(

@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from hubtune.errors import HubtuneError, UnexpectedFailure, WorkerDied, disk_full, from_json
@@ -110,8 +111,10 @@ def _run(
         child.kill()
         status = child.wait()
         listener.join(timeout=5)
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            pipe.close()
+        with suppress(BrokenPipeError):  # what the child has not read of its request is written once more
+            child.stdin.close()
+        child.stdout.close()
+        child.stderr.close()
     if answer is None:
         raise _ended(module, status, timed_out, timeout_seconds, "".join(last_words).strip())
     if "error" in answer:

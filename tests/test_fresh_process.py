@@ -8,11 +8,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubtune.errors import UnexpectedFailure, UnsupportedModel, WorkerDied
 from hubtune.progress import ProgressLine
+from tasks import fresh_process
 from tasks.fresh_process import run_in_fresh_process
 
 pytestmark = pytest.mark.slow
@@ -180,3 +182,21 @@ def _wait_until(condition: object, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("characters", [10, 2**20])
+def test_a_process_that_dies_before_it_has_read_its_request_was_killed(
+    characters: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dies_at_once.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    start = fresh_process._start
+
+    def start_and_wait(*arguments: Any) -> Any:
+        child = start(*arguments)
+        child.wait()
+        return child
+
+    monkeypatch.setattr(fresh_process, "_start", start_and_wait)
+    with pytest.raises(WorkerDied, match="the process for dies_at_once was killed"):
+        run_in_fresh_process("dies_at_once", {"x": "x" * characters}, print, timeout_seconds=60, alone=True)

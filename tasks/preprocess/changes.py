@@ -7,7 +7,7 @@ import polars as pl
 from hubtune.inference.normalise import INVISIBLE, WHITE_SPACE, normalise
 from hubtune.inference.pairs import join_pair
 from hubtune.inference.replacements import Replacement
-from tasks.preprocess.shards import shown
+from tasks.preprocess.shards import as_shown
 from tasks.preprocess.texts import text_columns
 
 _LINE_BREAKS = ((0x0A, 0x0D), (0x85, 0x85), (0x2028, 0x2029))
@@ -40,7 +40,7 @@ def changes(kept: pl.DataFrame, replace: Sequence[Replacement]) -> pl.DataFrame:
         A row for each that was changed: `index`, `changes` (list of some of `KINDS`), and `text` as a report shows it.
     """
     text, label = pl.col("text"), pl.col("label")
-    raw = kept.select(pl.exclude("text"), first="text").with_columns(shown(kept)["text"])
+    raw = kept.select(pl.exclude("text"), first="text").with_columns(as_shown(kept)["text"])
     changed = raw.filter((text != pl.col("clean")) | (label != label.str.strip_chars()))
     texts = _normalised(changed, []) if replace else changed["clean"]
     spaces, others, breaks = _any_of(WHITE_SPACE), _any_of(WHITE_SPACE + INVISIBLE), _any_of(_LINE_BREAKS)

@@ -181,7 +181,7 @@ def _lengths(kept: pl.DataFrame) -> dict[str, dict[str, float]]:
     lengths = {unit: kept[unit] for unit in ("characters", "words")}
     return {
         unit: {name: int(values.quantile(q, "nearest") or 0) for name, q in _QUANTILES.items()}
-        | {"mean": round(int(values.sum()) / kept.height, 1)}
+        | {"mean": round(int(values.cast(pl.Int64).sum()) / kept.height, 1)}
         for unit, values in lengths.items()
     }
 

@@ -88,11 +88,11 @@ class Shards:
         Returns:
             The rows with `text`: as it came, of a pair both texts.
         """
-        found = pl.concat(shown(shard.join(rows.select("index"), on="index", how="semi")) for shard in self.each())
+        found = pl.concat(as_shown(shard.join(rows.select("index"), on="index", how="semi")) for shard in self.each())
         return rows.join(found, on="index", how="left", maintain_order="left")
 
 
-def shown(rows: pl.DataFrame) -> pl.DataFrame:
+def as_shown(rows: pl.DataFrame) -> pl.DataFrame:
     """`index` and `text` of raw rows: as it came, of a pair both texts."""
     names = text_columns(rows.columns)
     if len(names) == 1:

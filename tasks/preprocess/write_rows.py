@@ -13,7 +13,7 @@ from schemas.handoff import SLICE, SPLITS
 from schemas.rows import Reason
 from tasks.preprocess.changes import changes
 from tasks.preprocess.listing import listing
-from tasks.preprocess.shards import Shards, shown
+from tasks.preprocess.shards import Shards, as_shown
 from tasks.preprocess.texts import text_columns
 
 # Of a group of rows in the files that are written: bytes of texts, and rows at most. Some are in memory at a time.
@@ -77,7 +77,7 @@ def write_rows(
         found = changes(clean, replace)
         changed.append(found.drop("text"))
         kinds = found.with_columns(kind=pl.col("changes").list.join(", "))
-        for told in (listing(kinds, "kind").shown, shown(shard.filter(pl.col("index").is_in(listed.implode())))):
+        for told in (listing(kinds, "kind").shown, as_shown(shard.filter(pl.col("index").is_in(listed.implode())))):
             # Not as a table, which would keep all texts of the shard in memory.
             texts |= told.select("index", "text").iter_rows()
         first = end
@@ -126,10 +126,14 @@ class _File:
     def add(self, rows: pl.DataFrame) -> None:
         self._pieces.append(self._folder / f"{len(self._pieces):05d}.parquet")
         self._rows += rows.height
-        self._bytes += int(rows["text"].str.len_bytes().sum())
+        # As 64 bits: of long texts, a shard may hold more than 4 GiB.
+        texts = pl.col(text_columns(rows.columns)).str.len_bytes().cast(pl.Int64)
+        self._bytes += int(rows.select(pl.sum_horizontal(texts.sum())).item())
         rows.write_parquet(self._pieces[-1], compression="lz4")
 
     def write(self, file: Path) -> None:
         group = min(max(1, self._rows * _GROUP_BYTES // max(1, self._bytes)), _GROUP_ROWS)
         table = pl.scan_parquet(self._pieces, glob=False)
         table.sink_parquet(file, compression="zstd", row_group_size=group, maintain_order=True)
+        for piece in self._pieces:
+            piece.unlink()

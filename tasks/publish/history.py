@@ -33,14 +33,21 @@ class Past:
         """How good it is on its test split."""
         return self.metrics["test"]
 
+    def tested_as(self, other: "Past") -> bool | None:
+        """Whether it was tested on the same rows as another version; None where the store cannot tell any more."""
+        if self.test_rows is None or other.test_rows is None:
+            return None
+        return self.test_rows == other.test_rows
+
 
 @dataclass(frozen=True)
 class History:
-    """Versions, rising; the numbers of those whose figures cannot be read; and the number of the latest version."""
+    """Versions, rising; the numbers of those whose figures cannot be read; the latest one; and how many there are."""
 
     versions: list[Past]
     left_out: list[int]
     latest: int
+    published: int
 
     def of(self, version: int) -> Past | None:
         """A version; None if its figures cannot be read."""
@@ -54,7 +61,7 @@ class History:
 def read_history(model: PublishedModel, version: int) -> History:
     """Read the figures of the latest versions, and of one that may be older, together with the one before it.
 
-    Three requests' time in a bucket, however many versions there are.
+    In a bucket it takes the time of three requests, and of some more for each release that was removed from the store.
 
     Args:
         model: the model.
@@ -74,7 +81,7 @@ def read_history(model: PublishedModel, version: int) -> History:
     rows = model.store.manifests("rows", [digest for record in whole if (digest := _rows(record))])
     versions = list(_read(model, whole, releases, rows))
     read = {past.version for past in versions}
-    return History(versions, [number for number in wanted if number not in read], numbers[-1])
+    return History(versions, [number for number in wanted if number not in read], numbers[-1], len(numbers))
 
 
 def _read(

@@ -28,7 +28,7 @@ def history_drawing(versions: Sequence[Past]) -> bytes:
             for metric, (title, colour) in _METRICS.items():
                 figures = [_figure(past, split, metric) for past in versions]
                 axes.plot(places, figures, linestyle=line, marker=marker, color=colour, label=f"{title}, {split}")
-        changes = [place for place in places[1:] if other_rows(versions[place - 1], versions[place])]
+        changes = [place for place in places[1:] if versions[place - 1].tested_as(versions[place]) is False]
         for place in changes:
             label = "other test rows" if place == changes[0] else None
             axes.axvline(place - 0.5, color="#777777", linestyle=":", linewidth=1, label=label)
@@ -39,11 +39,6 @@ def history_drawing(versions: Sequence[Past]) -> bytes:
         axes.set_xlabel("version, and the day of its publication (UTC)")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False)
     return svg.getvalue()
-
-
-def other_rows(before: Past, now: Past) -> bool:
-    """Whether two versions were tested on different rows; also where the store cannot tell that they are the same."""
-    return before.test_rows is None or before.test_rows != now.test_rows
 
 
 def _figure(past: Past, split: Split, metric: str) -> float:

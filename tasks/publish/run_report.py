@@ -11,8 +11,8 @@ from hubtune.errors import HubtuneError
 from schemas.handoff import SPLITS, Metrics, QuarantineFacts, RowsFacts, Split
 from tasks.document import Block, Document, Figure, Links, Paragraph, Section, Table, visible
 from tasks.document_markdown import markdown_page
-from tasks.publish.history import MOST, History, Past
-from tasks.publish.history_drawing import history_drawing, other_rows
+from tasks.publish.history import History, Past
+from tasks.publish.history_drawing import history_drawing
 
 _FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "loss": "log loss"}
 _HELD_OUT: tuple[Split, ...] = ("test", "validation")
@@ -44,9 +44,11 @@ class Published:
         if self.now is not None:
             line += f": test macro-F1 {self.now.test.macro_f1:.3f}"
             if self.before is not None:
-                line += f", {self.before.test.macro_f1:.3f} before"
-                if other_rows(self.before, self.now):
-                    line += " on other rows" if self.before.test_rows else ", perhaps on other rows"
+                directly = self.before.version == self.version - 1
+                line += f", {self.before.test.macro_f1:.3f} {'before' if directly else f'with {self.before.version}'}"
+                line += {True: "", False: " on other rows", None: ", perhaps on other rows"}[
+                    self.before.tested_as(self.now)
+                ]
         if self.history.latest > self.version:
             line += f"; the newest is version {self.history.latest}"
         return line
@@ -93,7 +95,7 @@ def published_report(outcome: Published, place: str, links: Sequence[tuple[str, 
     return _page(Document(f"{outcome.name}, version {version}", summary, sections), judged)
 
 
-def unpublished_report(name: str, error: HubtuneError, links: Sequence[tuple[str, str]], judged: Judged) -> str:
+def unpublished_report(name: str, error: Exception, links: Sequence[tuple[str, str]], judged: Judged) -> str:
     """The report on a run whose classifier was judged, and could not be published.
 
     Args:
@@ -105,9 +107,12 @@ def unpublished_report(name: str, error: HubtuneError, links: Sequence[tuple[str
     Returns:
         Markdown.
     """
+    what, remedy = f"{type(error).__name__}: {error}", ""
+    if isinstance(error, HubtuneError):
+        what, remedy = error.what, error.remedy
     summary: list[Block] = [
-        Paragraph(f"No version was published: {visible(error.what, _MOST_CHARACTERS)}", strong=True),
-        *([Paragraph(f"Remedy: {visible(error.remedy, _MOST_CHARACTERS)}")] if error.remedy else []),
+        Paragraph(f"No version was published: {visible(what, _MOST_CHARACTERS)}", strong=True),
+        *([Paragraph(f"Remedy: {visible(remedy, _MOST_CHARACTERS)}")] if remedy else []),
         *([Links(links)] if links else []),
     ]
     return _page(Document(f"{name}, not published", summary, [_data(judged)]), judged)
@@ -156,12 +161,14 @@ def _old_and_new(old: Metrics, new: Metrics, name: str) -> tuple[str, str, str]:
 
 
 def _same_rows(before: Past, now: Past) -> str:
-    if not other_rows(before, now):
+    same = before.tested_as(now)
+    if same:
         return "Both were tested on the same rows."
-    if before.test_rows is None:
+    if same is None:
+        gone = before.version if before.test_rows is None else now.version
         return (
-            f"The rows of version {before.version} are not in the store any more: whether both were tested on the same "
-            "ones cannot be told."
+            f"The rows of version {gone} are not in the store any more: whether both were tested on the same ones "
+            "cannot be told."
         )
     return "They were tested on different rows: a part of the change may be that of the rows."
 
@@ -169,7 +176,8 @@ def _same_rows(before: Past, now: Past) -> str:
 def _over_time(history: History) -> list[Section]:
     blocks: list[Block] = []
     if len(history.versions) > 1:
-        some = f"the latest {MOST} versions" if len(history.versions) >= MOST else "all versions"
+        drawn = len(history.versions)
+        some = "all versions" if drawn == history.published else f"{drawn} of {history.published} versions"
         words = f"Accuracy and macro-F1 of {some}, on the rows that each was tested on"
         blocks.append(Figure(history_drawing(history.versions), words, wide=True))
     if history.left_out:
@@ -193,5 +201,5 @@ def _data(judged: Judged) -> Section:
     table = Table(["rows", ""], [[name, f"{count:,}"] for name, count in came if count or name == "turned away"])
     if not found.reasons:
         return Section("Data", [table])
-    reasons = [[visible(reason, 80), f"{count:,}"] for reason, count in found.reasons.items()]
+    reasons = [[visible(reason.replace("_", " "), 80), f"{count:,}"] for reason, count in found.reasons.items()]
     return Section("Data", [table, Paragraph("Turned away, and why:"), Table(["reason", "rows"], reasons)])

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from prefect import task
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
 from hubtune.errors import HubtuneError, StoreUnavailable
@@ -14,8 +15,9 @@ from hubtune.inference.classifier import FORMAT, NORMALISATION
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact, Producer
 from hubtune.storage.journal import Publication, note_publication, publications
-from schemas.handoff import ModelFacts, QuarantineFacts, RowsFacts
+from schemas.handoff import EvaluationFacts, ModelFacts, QuarantineFacts, RowsFacts
 from schemas.recipe import Recipe
+from schemas.report import PUBLISHED_EVENT
 from tasks.execution import RETRY, Outputs, cached, outputs_of, run_once, say
 from tasks.publish.history import read_history
 from tasks.publish.run_report import Judged, Published, published_report, unpublished_report
@@ -88,15 +90,46 @@ def publish_model(
             version = published.publish(outputs["release"])
             say()(f"published {recipe.name} version {version}")
             _note(published, version)
-    except HubtuneError as error:
-        # Errors that are tried again by themselves are not worth a report each time.
-        if not error.retryable:
+    except Exception as error:
+        # What is tried again by itself is not worth a report each time.
+        if not _is_tried_again(error):
             _show_failure(store, recipe.name, error, rows, quarantine, evaluation)
         raise
+    # What is done again by Retry was published by this run all the same.
+    new = new or _publisher(published, version) == str(flow_run.id)
+    if new:
+        _tell(recipe.name, version, evaluation)
     message = _show(published, version, new, rows, quarantine, evaluation)
     if new or isinstance(result, dict):
         return Completed(message=message, data=outputs)
     return cached(outputs, message)
+
+
+def _is_tried_again(error: Exception) -> bool:
+    return isinstance(error, HubtuneError) and error.retryable and (task_run.run_count or 0) <= RETRY["retries"]
+
+
+def _tell(name: str, version: int, evaluation: Artifact) -> None:
+    """An event for whoever wants to know of new versions."""
+    test = EvaluationFacts.model_validate(evaluation.facts).metrics["test"]
+    emit_event(
+        PUBLISHED_EVENT,
+        resource={
+            "prefect.resource.id": f"hubtune.model.{name}.{version}",
+            "prefect.resource.name": f"Version {version} of {name}",
+        },
+        payload={"text": f"Test accuracy {test.accuracy:.4f}, macro-F1 {test.macro_f1:.4f} on {test.rows:,} rows."},
+    )
+
+
+def _publisher(model: PublishedModel, version: int) -> str | None:
+    """The flow run that published a version, where that is known."""
+    try:
+        noted = publications(model.store, model.name, [version]).get(version)
+    except StoreUnavailable as error:
+        get_run_logger().warning("which run published it could not be read: %s", error)
+        return None
+    return None if noted is None else noted.run
 
 
 def _note(model: PublishedModel, version: int) -> None:
@@ -118,13 +151,11 @@ def _show(
         before = history.before(version)
         noted = publications(model.store, model.name, [version, *([before.version] if before else [])])
         makers = {number: publication.run for number, publication in noted.items()}
-        this_run = str(flow_run.id)
-        # What is done again by Retry was published by this run all the same.
-        outcome = Published(model.name, version, new or makers.get(version) == this_run, history)
+        outcome = Published(model.name, version, new, history)
         place = f"{model.store.root}/models/{model.name}/{version}"
         links = _links(model.name, makers)
         report = published_report(outcome, place, links, _judged(model.store, rows, quarantine, evaluation))
-    except (HubtuneError, OSError) as error:
+    except Exception as error:
         # The version is out, whatever can be told of it.
         get_run_logger().warning("there is no report on this run: %s", error)
         return f"version {version} published" if new else f"already published as version {version}"
@@ -134,11 +165,12 @@ def _show(
 
 
 def _show_failure(
-    store: Store, name: str, error: HubtuneError, rows: Artifact, quarantine: Artifact, evaluation: Artifact
+    store: Store, name: str, error: Exception, rows: Artifact, quarantine: Artifact, evaluation: Artifact
 ) -> None:
     try:
         report = unpublished_report(name, error, _links(name, {}), _judged(store, rows, quarantine, evaluation))
-    except (HubtuneError, OSError) as another:
+    except Exception as another:
+        # The error that failed it is what is told.
         get_run_logger().warning("there is no report on this run: %s", another)
         return
     show_report(report, evaluation_key(name), f"{name}: not published")

@@ -27,7 +27,7 @@ _STEPS_PER_CALL = 512
 _INPUT_DEVIATION = 0.3
 # Deviation of vectors as a share of their size, below which they count as the same: rounding, which differs between an
 # encoder and its exported form by some 3e-6 of that size, would be blown up to differences that can be seen.
-_LEAST_DEVIATION = 1e-3
+_LEAST_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _standardisation(vectors: npt.NDArray[np.float32], say: Say) -> tuple[npt.ND
     deviation = float(np.sqrt(((vectors - mean) ** 2).mean(dtype=np.float64)))
     size = float(np.sqrt((vectors**2).mean(dtype=np.float64)))
     if deviation <= _LEAST_DEVIATION * size:
-        say("the encoder gives all texts nearly the same vector: nothing can be told from it; is it the right model?")
+        say("the encoder gives all texts nearly the same vector, so little can be told from it; is it the right model?")
         return mean, np.float32(1.0)
     return mean, np.float32(deviation / _INPUT_DEVIATION)
 

@@ -1,9 +1,11 @@
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -242,19 +244,46 @@ preprocess(raw_shards(raw), [], PreprocessRecipe(), DataRecipe(source="elsewhere
     shutil.rmtree(tmp_path / "raw")
 
 
-def test_groups_of_rows_in_the_files_do_not_depend_on_shards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "one label": ({}, {"replace": ["html_entities", "urls", "users"], "near_duplicates": 0.8}),
+    "pairs": ({"text_pair": "text_pair", "weight": "weight", "id": "id", "slices": ["s"]}, {}),
+    "several labels": ({"label_separator": ","}, {"exact_shares": False}),
+    "given splits": ({"source": None, "train": "train.csv", "test": "test.csv"}, {"exact_shares": True}),
+    "groups": ({"group": "group"}, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_do_not_depend_on_shards(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_rows, "_GROUP_ROWS", 16)
-    first = run(sound_rows(200))
-    shards = raw_shards(first.rows.parent / "raw")
-    table = pl.concat(map(pl.read_parquet, shards))
-    table.head(7).write_parquet(shards[0])
-    table.slice(7).write_parquet(shards[1])
-    rows, away = (first.rows.parent / "again" / name for name in ("rows", "quarantine"))
-    for folder in (rows, away):
-        folder.mkdir(parents=True)
-    data, recipe = DataRecipe(source="data.csv"), PreprocessRecipe()
-    facts = preprocess(shards, [], recipe, data, None, rows, away, lambda line: None)
-    assert Outcome(*facts, rows, away).contents() == first.contents()
+    data, recipe = CASES[case]
+    rows = []
+    for number in range(400):
+        odd, text = number % 2, f"Is  {number % 380}&amp; {'an odd' if number % 2 else 'a good'} number?"
+        row = {"row": number + 1, "source": "data.csv", "split": None, "text": text, "label": str(odd)}
+        row |= {"text": "\u200b"} if number % 97 == 0 else {"label": "2"} if number % 89 == 0 else {}
+        row |= {"text_pair": f"Or\t{number}?", "weight": "2.5", "id": f"n{number}", "slice.s": "ab"[odd]}
+        row |= {"group": f"g{number // 3}"}
+        if case == "given splits":
+            split = "train" if number < 300 else "test"
+            row |= {"split": split, "source": f"{split}.csv", "text": text.replace("380", "0")}
+        rows.append(row)
+    wanted = [*RAW_SCHEMA, *(name for name in ("text_pair", "weight", "id", "group") if name in data)]
+    table = pl.DataFrame(rows).select(*wanted, *(["slice.s"] if "slices" in data else [])).cast(RAW_SCHEMA)  # type: ignore[arg-type]
+    settings = DataRecipe.model_validate({"source": "data.csv", "labels": {"0": "even", "1": "odd"}} | data)
+    contents = []
+    for cuts in ([0, 400], [0, 0, 1, 150, 150, 399, 400]):
+        folder = tmp_path / f"{len(cuts)}"
+        for name in ("raw/rows", "rows", "quarantine"):
+            (folder / name).mkdir(parents=True)
+        for shard, (start, end) in enumerate(itertools.pairwise(cuts)):
+            table[start:end].write_parquet(folder / "raw" / "rows" / f"{shard:05d}.parquet")
+        places = folder / "rows", folder / "quarantine"
+        shards = raw_shards(folder / "raw")
+        facts = preprocess(shards, [], PreprocessRecipe(**recipe), settings, None, *places, lambda line: None)
+        contents.append(Outcome(*facts, *places).contents())
+        assert facts[1].quarantined > 0
+    assert contents[0] == contents[1]
 
 
 def test_texts_are_not_all_in_memory_at_once(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ def judged(reasons: dict[str, int] | None = None) -> Judged:
         rows_out=1100,
         quarantined=4,
         duplicates=27,
-        reasons={"text is empty": 4} if reasons is None else reasons,
+        reasons={"null_text": 4} if reasons is None else reasons,
     )
     intervals = {"accuracy": {"low": 0.8, "high": 0.9}, "macro_f1": {"low": 0.75, "high": 0.87}}
     return Judged(RowsFacts(train=900, validation=100, test=100, labels=LABELS), found, intervals, EVALUATION)
 
 
 def outcome(*versions: Past, version: int = 7, new: bool = True, latest: int | None = None) -> Published:
-    return Published("questions", version, new, History(list(versions), [], latest or version))
+    return Published("questions", version, new, History(list(versions), [], latest or version, len(versions)))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,11 @@ def outcome(*versions: Past, version: int = 7, new: bool = True, latest: int | N
             outcome(past(6, 0.89, None), past(7, 0.91)),
             "version 7 published: test macro-F1 0.910, 0.890 before, perhaps on other rows",
         ),
+        (
+            outcome(past(6, 0.89), past(7, 0.91, None)),
+            "version 7 published: test macro-F1 0.910, 0.890 before, perhaps on other rows",
+        ),
+        (outcome(past(5, 0.89), past(7, 0.91)), "version 7 published: test macro-F1 0.910, 0.890 with 5"),
         (outcome(past(7, 0.91), new=False), "already published as version 7: test macro-F1 0.910"),
         (
             outcome(past(6, 0.89), past(7, 0.91), past(9, 0.95), new=False, latest=9),
@@ -77,7 +82,7 @@ def test_the_report_tells_of_the_version_and_of_the_one_before() -> None:
     assert "| rows, test | 100 | 100 | +0 |  |" in lines
     assert "Both were tested on the same rows." in lines
     assert "| came in | 1,131 |" in lines
-    assert "| text is empty | 4 |" in lines
+    assert "| null text | 4 |" in lines
     assert "| of these for train | 900 |" in lines
     # The evaluation is there once, as a whole.
     assert report.endswith(EVALUATION)
@@ -106,7 +111,7 @@ def test_a_first_version_is_beside_none() -> None:
 
 
 def test_what_was_found_and_what_was_left_out_is_said() -> None:
-    history = History([past(6), past(7), past(9)], [5, 8], 9)
+    history = History([past(6), past(7), past(9)], [5, 8], 9, 5)
     report = published_report(Published("questions", 7, False, history), "store", [], judged())
     assert "This run found its result in the store, where it has been version 7 since 2026-07-07 02:00 UTC." in report
     assert "The newest version, 9, is the one that is loaded when none is asked for." in report

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hubtune.errors import StoreUnavailable
 from hubtune.inference.classifier import FORMAT, NORMALISATION
 from hubtune.storage import Artifact, PublishedModel, Store, task_key
 from schemas.handoff import SPLITS, ClassifierFacts, EvaluationFacts, QuarantineFacts, RowsFacts, TensorBoardFacts
@@ -29,7 +30,19 @@ def shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, st
     for module in (task, execution):
         monkeypatch.setattr(module, "get_run_logger", lambda: LOGGER)
     monkeypatch.setattr(task, "show_report", lambda *report: reports.append(report))
+    monkeypatch.setattr(task, "emit_event", lambda event, resource, payload: None)
     return reports
+
+
+@pytest.fixture
+def told(shown: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Events of new versions: there is no server that takes them here."""
+    del shown
+    events: list[str] = []
+    monkeypatch.setattr(
+        task, "emit_event", lambda event, resource, payload: events.append(resource["prefect.resource.name"])
+    )
+    return events
 
 
 def put(store: Store, kind: str, source: Path, facts: Any) -> Artifact:
@@ -43,7 +56,7 @@ def prepared(store: Store, built: Built) -> tuple[Any, ...]:
     inputs = built.inputs
     trained = {"mode": "fine_tuning", "labels": LABELS, "epochs": 1, "best_epoch": 1}
     trained |= {"parameters": 1, "trained_parameters": 1, "precision": "float32"}
-    turned_away = QuarantineFacts(rows_in=140, rows_out=135, quarantined=5, duplicates=0, reasons={"text is empty": 5})
+    turned_away = QuarantineFacts(rows_in=140, rows_out=135, quarantined=5, duplicates=0, reasons={"null_text": 5})
     metrics = {split: each for split, each in built.facts.metrics.items() if split in SPLITS}
     model = put(store, "model", inputs.model, inputs.facts)
     rows = put(store, "rows", inputs.rows, RowsFacts(train=45, validation=45, test=45, labels=LABELS))
@@ -77,7 +90,7 @@ def test_each_run_shows_one_report_that_is_whole(fine_tuned: Built, shown: list[
     assert report.startswith("# tiny, version 2\n")
     assert "## Beside version 1 of " in report
     assert "Version 1 had other classes (one, &lt;two&gt;)" in report
-    assert "| text is empty | 5 |" in report
+    assert "| null text | 5 |" in report
     assert report.endswith(evaluation)
 
     again = task.publish_model.fn(*arguments)
@@ -117,3 +130,37 @@ def test_a_report_that_cannot_be_put_together_fails_no_run(
     assert shown == []
     assert "there is no report on this run: " in caplog.text
     assert "report.md" in caplog.text
+
+
+def test_only_new_versions_are_told_of(fine_tuned: Built, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = (*prepared(Store.open(), fine_tuned), True)
+    # As with `--refresh publish`, but for the work itself: it takes half a minute, and its result is known.
+    monkeypatch.setattr(task, "run_once", lambda *given, **more: execution.outputs_of(execution.run_once(*given)))
+    first = task.publish_model.fn(*arguments)
+    again = task.publish_model.fn(*arguments)
+    assert not isinstance(first, dict)
+    assert not isinstance(again, dict)
+    assert (first.name, again.name) == ("Completed", "Completed")
+    assert again.message == str(first.message).replace("version 1 published", "already published as version 1")
+    assert told == ["Version 1 of tiny"]
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+def test_a_run_that_cannot_publish_shows_what_was_judged(
+    retryable: bool, fine_tuned: Built, shown: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = prepared(Store.open(), fine_tuned)
+
+    def refuse(*_: Any) -> None:
+        raise StoreUnavailable("no answer", where="here") if retryable else ValueError("a bug")
+
+    monkeypatch.setattr(PublishedModel, "publish", refuse)
+    with pytest.raises((StoreUnavailable, ValueError)):
+        task.publish_model.fn(*arguments)
+    # While it will be tried again, there is no report.
+    assert len(shown) == (0 if retryable else 1)
+    monkeypatch.setattr(task, "RETRY", {"retries": -1})
+    with pytest.raises((StoreUnavailable, ValueError)):
+        task.publish_model.fn(*arguments)
+    assert shown[-1][0].startswith("# tiny, not published")
+    assert ("no answer" if retryable else "ValueError: a bug") in shown[-1][0]
