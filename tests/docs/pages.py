@@ -24,8 +24,9 @@ _MADE = "it has made the environment that the tests run in"
 _OTHER_PACKAGES = "it would change the environment that the tests run in"
 _POOL = "tests/operate/test_work_pools.py makes pools of each template under names of its own"
 _WORKER = "a worker runs until it is stopped; tests/operate/conftest.py and tests/operate/test_work_pools.py start some"
+_LIMIT = "tests/road/test_pages.py types it, on the server of the tutorial"
 _NOT_THE_WORKER = "that worker's package is not here; tests/operate/test_work_pools.py has one for processes"
-# Page -> command -> why it is not run as it stands; which other test does the same, where one does.
+# Page -> command -> why it is not run as it stands; which other test or page does the same, where one does.
 NOT_RUN: dict[str, dict[str, str]] = {
     "README.md": {
         "make retrain": "it makes the environment, then runs `hubtune retrain`, as tests/road/conftest.py does",
@@ -37,10 +38,9 @@ NOT_RUN: dict[str, dict[str, str]] = {
         ".venv/bin/python -m benchmarks.quality_peers DATA --peers PEERS/bin/python --json quality.json": "the same",
     },
     "docs/how-to/alerts.md": {
-        ".venv/bin/hubtune up --detach": "tests/operate/test_alerts.py makes the automations, and gets the messages",
+        ".venv/bin/hubtune up --detach": "tests/operate/test_up_postgresql.py runs it with a webhook of its own",
     },
     "docs/how-to/failed-step.md": {
-        ".venv/bin/hubtune retrain recipe.yaml --refresh preprocess": "tests/road/test_default_run.py refreshes blocks",
         ".venv/bin/hubtune tensorboard support-tickets": "it runs until it is stopped; tests/cli/test_tensorboard.py",
     },
     "docs/how-to/gcs.md": {
@@ -58,14 +58,18 @@ NOT_RUN: dict[str, dict[str, str]] = {
         ".venv/bin/hubtune up": "tests/operate/test_up.py runs it until Ctrl-C",
     },
     "docs/how-to/offline.md": {"make setup": _MADE},
+    "docs/how-to/own-data.md": {
+        ".venv/bin/hubtune retrain recipe.yaml": "the data of its recipes are not here; docs/tutorial.md has some",
+    },
     "docs/how-to/own-model.md": {
         ".venv/bin/hubtune retrain recipe.yaml --set model.source=/models/encoder --set "
-        "model.preprocessor=/models/preprocessor": "all of tests/road retrain with such settings (`small`)",
+        "model.preprocessor=/models/preprocessor": "tests/road/conftest.py does, with a model that is there (`small`)",
     },
     "docs/how-to/postgresql.md": {
-        ".venv/bin/hubtune up --detach": "Prefect needs pg_trgm, which the PostgreSQL of the tests does not have",
+        ".venv/bin/hubtune up --detach": "tests/operate/test_up_postgresql.py runs it, on a PostgreSQL of its own",
     },
     "docs/how-to/tpu.md": {
+        "make setup": _MADE,
         ".tools/bin/uv pip sync --require-hashes --python .venv/bin/python deployments/images/tpu.lock": (
             _OTHER_PACKAGES
         ),
@@ -80,14 +84,14 @@ NOT_RUN: dict[str, dict[str, str]] = {
         ".venv/bin/hubtune up": "tests/operate/test_up.py runs it until Ctrl-C",
         ".venv/bin/prefect work-pool create default --type process": _POOL,
         ".venv/bin/prefect work-pool create accelerator --type process": _POOL,
-        ".venv/bin/prefect work-pool set-concurrency-limit accelerator 1": "the pool is made with it in the tests",
-        ".venv/bin/prefect deploy --all": "tests/operate/test_deployments.py",
+        ".venv/bin/prefect work-pool set-concurrency-limit accelerator 1": _LIMIT,
+        ".venv/bin/prefect --no-prompt deploy --all": "tests/operate/conftest.py runs it before workers start",
         ".venv/bin/prefect worker start --pool default": _WORKER,
         ".venv/bin/prefect worker start --pool accelerator": _WORKER,
     },
     "docs/tutorial.md": {"make setup": _MADE},
     "docs/work-pools.md": {
-        "prefect work-pool set-concurrency-limit accelerator 1": "the pool is made with it in the tests",
+        "prefect work-pool set-concurrency-limit accelerator 1": _LIMIT,
         "prefect work-pool create accelerator --type process --base-job-template deployments/work_pools/process.json": (
             _POOL
         ),

@@ -6,6 +6,7 @@ time; and where no server is named, the one of the other tests is used.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from tests.prefect_server import ask, free_port
 from tests.road.conftest import Finished, Road
 
 pytestmark = pytest.mark.slow
+
+# It is on docs/operating.md, for a server that `hubtune up` does not keep. That of the tutorial has the pool too.
+LIMIT = Command(".venv/bin/prefect work-pool set-concurrency-limit accelerator 1")
 
 Said = dict[str, str]
 """Command -> what it said."""
@@ -157,6 +161,9 @@ def tutorial(reader: Reader, prefect_server: dict[str, str]) -> tuple[Said, dict
 
     def look_again() -> None:
         seen["nightly"] = nightly()
+        reader.ask("PATCH", "/work_pools/accelerator", json={"concurrency_limit": 5})
+        reader.type(LIMIT)
+        seen["accelerator"] = reader.ask("GET", "/work_pools/accelerator")
 
     reader.known = {
         "hubtune up --detach": lambda: f"hubtune up --detach --port {port} --metrics-port {metrics_port}",
@@ -208,26 +215,48 @@ def test_the_tutorial_ends_with_a_schedule_that_is_switched_on(tutorial: tuple[S
     assert "All of it is stopped" in of(said, ".venv/bin/hubtune down")
 
 
+def test_the_limit_of_a_pool_is_set(tutorial: tuple[Said, dict[str, Any]]) -> None:
+    assert LIMIT in commands("docs/operating.md")
+    assert tutorial[1]["accelerator"]["concurrency_limit"] == 1
+
+
 def test_the_contract_changes_nothing_about_the_tickets(reader: Reader, tutorial: tuple[Said, dict[str, Any]]) -> None:
     (said,) = reader.follow("docs/how-to/own-contract.md").values()
     assert said.count("Cached") >= 7
     assert "version 1 of support-tickets" in said
 
 
-def test_a_failed_step_is_found(reader: Reader, tutorial: tuple[Said, dict[str, Any]]) -> None:
+def test_a_failed_step_is_found(
+    reader: Reader, tutorial: tuple[Said, dict[str, Any]], prefect_server: dict[str, str]
+) -> None:
+    url = prefect_server["PREFECT_API_URL"]
+
     def failed() -> str:
         wanted = {"flow_runs": {"state": {"type": {"any_": ["FAILED"]}}}, "sort": "START_TIME_DESC", "limit": 1}
         (run,) = reader.ask("POST", "/flow_runs/filter", json=wanted)
         return str(run["id"])
 
-    reader.known = {"logs ID": lambda: f"logs {failed()}"}
-    said = reader.follow("docs/how-to/failed-step.md")
-    reader.known = {}
-    told = of(said, ".venv/bin/hubtune retrain")
+    # The page says where the server is.
+    del reader.environment["PREFECT_API_URL"]
+    reader.known = {
+        "logs ID": lambda: f"logs {failed()}",
+        "127.0.0.1:4200": lambda: url.removeprefix("http://").removesuffix("/api"),
+    }
+    try:
+        said = reader.follow("docs/how-to/failed-step.md")
+    finally:
+        reader.known = {}
+        reader.environment["PREFECT_API_URL"] = url
+        authorization = reader.environment.pop("PREFECT_API_AUTH_STRING", None)
+    assert authorization == "user:password"
+    told = of(said, ".venv/bin/hubtune retrain recipe.yaml --set")
     assert "Preprocess rows failed" in told
     assert "tickets.csv, row" in told
     assert "support-tickets" in of(said, ".venv/bin/prefect flow-run ls")
     assert "Preprocess rows" in of(said, ".venv/bin/prefect flow-run logs")
+    refreshed = of(said, ".venv/bin/hubtune retrain recipe.yaml --refresh")
+    assert re.search(r"Preprocess rows +│ Completed", refreshed), refreshed
+    assert refreshed.count("│ Cached") == 7, refreshed
 
 
 @pytest.fixture(scope="module")
