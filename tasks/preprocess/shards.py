@@ -13,6 +13,8 @@ from tasks.preprocess.texts import text_columns
 _JUDGED_BY = ("row", "source", "split", "label", "weight")
 # Of what is told of texts, what is not.
 _CLEAN = "clean"
+# Rows that are worked on together, if shards are smaller: each of many small files is a shard.
+_TOGETHER = 5_000
 
 
 class Shards:
@@ -43,13 +45,19 @@ class Shards:
         return pl.concat(tables)
 
     def each(self) -> Iterator[pl.DataFrame]:
-        """The shards, one after the other: the raw rows with their `index`, `clean` text and `key`."""
-        start = 0
+        """The shards, small ones together: the raw rows with their `index`, `clean` text and `key`."""
+        tables: list[pl.DataFrame] = []
+        start = waiting = 0
         for raw, texts in self._files:
             told = pl.read_parquet(texts, columns=[_CLEAN, "key"], glob=False)
             rows = pl.read_parquet(raw, glob=False)
-            yield pl.concat([rows.with_row_index("index", start), told], how="horizontal")
-            start += rows.height
+            tables.append(pl.concat([rows.with_row_index("index", start), told], how="horizontal"))
+            start, waiting = start + rows.height, waiting + rows.height
+            if waiting >= _TOGETHER:
+                yield pl.concat(tables)
+                tables, waiting = [], 0
+        if tables:
+            yield pl.concat(tables)
 
     def clean(self, rows: pl.DataFrame) -> pl.Series:
         """The normalised texts of some rows, all in memory.
