@@ -99,7 +99,7 @@ def draw(stage: Stage, browser: Browser) -> None:
     report, *_ = stage.post("/artifacts/filter", wanted)
     pages.page.goto(f"{pages.url}/artifacts/artifact/{report['id']}")
     # Below the address of the file.
-    take(pages, "report", 995, top=205)
+    take(pages, "report", 770, top=165)
 
 
 def main() -> None:
