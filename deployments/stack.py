@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
+from deployments.database import is_shared
 from deployments.interrupted import announce_stop, at_work, started_by, take_up
 from deployments.parts import Part, Say, program
 from deployments.register import CHECKOUT, register
@@ -36,7 +37,6 @@ POOLS: dict[str, int | None] = {"default": None, "accelerator": 1}
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.5
-_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
 def run_stack(
@@ -75,7 +75,7 @@ def run_stack(
         _check_port(metrics_port, "--metrics-port")
         url = f"http://127.0.0.1:{port}"
         listening = ["--host", "127.0.0.1", "--port", str(port)]
-        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(_write_logging(folder))}
+        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(write_logging(folder))}
         server = Part("server", program("prefect", "server", "start", *listening), of_server, CHECKOUT, folder)
         serving = program("hubtune", "metrics", "--port", str(metrics_port))
         metrics = Part("metrics", serving, of_workers, CHECKOUT, folder)
@@ -90,8 +90,7 @@ def run_stack(
             for pool in POOLS
         }
         parts = [server, metrics, *workers.values()]
-        # The runs in a database of one's own are those of this machine; in another one they may be anybody's.
-        shared = _DATABASE in environment
+        shared = is_shared(CHECKOUT)
         with get_client(sync_client=True) as client:
             try:
                 server.start()
@@ -135,16 +134,40 @@ def run_stack(
                 forget(folder)
 
 
-def _write_logging(folder: Path) -> Path:
-    """Prefect's settings of logging, or those of this machine, and that no secret is logged."""
+def write_logging(folder: Path) -> Path:
+    """Write down Prefect's settings of logging, or those of this machine, and that no secret is logged.
+
+    Args:
+        folder: where the file will lie.
+
+    Returns:
+        The file.
+
+    Raises:
+        StackFailed: those of this machine cannot be read.
+    """
     theirs = PREFECT_LOGGING_SETTINGS_PATH.value()
-    settings = yaml.safe_load((theirs if theirs.exists() else DEFAULT_LOGGING_SETTINGS_PATH).read_text("utf-8"))
-    settings.setdefault("filters", {})["hubtune"] = {"()": "deployments.redact.Redact"}
-    for handler in settings["handlers"].values():
-        handler["filters"] = [*handler.get("filters", ()), "hubtune"]
+    read = theirs if theirs.exists() else DEFAULT_LOGGING_SETTINGS_PATH
+    try:
+        settings = yaml.safe_load(read.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _bad_logging(read, f"cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise _bad_logging(read, "hold no keys")
+    settings["filters"] = (settings.get("filters") or {}) | {"hubtune": {"()": "deployments.redact.Redact"}}
+    for handler in (settings.get("handlers") or {}).values():
+        handler["filters"] = [*(handler.get("filters") or ()), "hubtune"]
     written = folder / "logging.yml"
     written.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return written
+
+
+def _bad_logging(path: Path, what: str) -> StackFailed:
+    return StackFailed(
+        f"Prefect's settings of logging {what}",
+        where=str(path),
+        remedy="mend the file, or unset PREFECT_LOGGING_SETTINGS_PATH",
+    )
 
 
 def _check_port(port: int, option: str) -> None:

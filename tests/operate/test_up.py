@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Timer
@@ -162,3 +164,16 @@ def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path,
     assert f"where:  {option}\n" in said
     assert "name another port" in said
     assert not (tmp_path / ".hubtune" / "up" / "server.log").exists()
+
+
+def test_nohup_is_heeded_and_kill_ends_it_like_ctrl_c() -> None:
+    typed = (
+        "import os, signal; from hubtune.cli.up import end_on_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "end_on_signals()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()\n"
+        "except KeyboardInterrupt:\n    print('ended')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", typed], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ended\n"
