@@ -56,7 +56,9 @@ def test_an_address_is_hidden_as_it_is_sent(monkeypatch: pytest.MonkeyPatch, add
 
 def test_the_address_of_a_block_is_hidden_where_messages_are_sent() -> None:
     message = "Client error '404 Not Found' for url 'https://T0KEN@hooks.example.org:8080/services/T0KEN?key=T0KEN'"
-    record = logging.LogRecord("prefect.server.events.actions", logging.ERROR, __file__, 1, message, None, None)
+    record = logging.LogRecord(
+        "prefect.server.utilities.messaging.memory", logging.ERROR, __file__, 1, message, None, None
+    )
     Redact().filter(record)
     assert record.getMessage() == f"Client error '404 Not Found' for url 'https://hooks.example.org:8080/{HIDDEN}'"
 
