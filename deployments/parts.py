@@ -1,12 +1,14 @@
 """Processes that are kept running, and are gone when they should be."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 # What ends within this time is not started again at once, but after twice the time of before.
 _LONG_ENOUGH_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
+
+RUN = "PREFECT__FLOW_RUN_ID"
+"""Where a worker names the run in the environment of its process."""
 
 Say = Callable[[str, str], None]
 """Takes the name of a part, and what is to be said of it."""
@@ -100,18 +105,9 @@ class Part:
             return f"ended with status {status}, is started again in {again:.0f} s; see {self.log}"
         if now < self._due:
             return None
-        self._due = 0.0
         self.start()
+        self._due = 0.0
         return "started again"
-
-    def family(self) -> list[psutil.Process]:
-        """All that it has started and that still runs."""
-        if self._process is None or not self.runs:
-            return []
-        try:
-            return psutil.Process(self._process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
 
     def kill(self) -> None:
         """End it by force, and not what it has started: the runs of a worker that hangs go on."""
@@ -154,11 +150,40 @@ def end(process: psutil.Process, seconds: float) -> None:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    for each in family:
+    end_all(family, seconds)
+
+
+def end_all(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """End processes, all at once.
+
+    Args:
+        processes: they may have ended already.
+        seconds: how long they may take before they are killed.
+    """
+    for each in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.terminate()
-    _, left = psutil.wait_procs(family, timeout=seconds)
+    _, left = psutil.wait_procs(processes, timeout=seconds)
     for each in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     psutil.wait_procs(left, timeout=seconds)
+
+
+def runs_at(api: str) -> dict[UUID, list[psutil.Process]]:
+    """Runs of a server whose processes workers have started on this machine. They may outlive a worker that was killed.
+
+    Args:
+        api: the address of the server's API, as its workers have it.
+
+    Returns:
+        Id of a run -> its processes.
+    """
+    runs: dict[UUID, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real == os.getuid() and (set_in := process.environ()).get("PREFECT_API_URL") == api:
+                runs.setdefault(UUID(set_in[RUN]), []).append(process)
+        except (KeyError, ValueError, psutil.Error):
+            continue
+    return runs

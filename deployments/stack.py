@@ -22,11 +22,12 @@ from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
-from deployments.interrupted import announce_stop, at_work, started_by, take_up
-from deployments.parts import Part, Say, program
+from deployments.database import is_shared
+from deployments.interrupted import announce_stop, at_work, left_behind, take_up
+from deployments.parts import Part, Say, end_all, program, runs_at
 from deployments.register import CHECKOUT, register
 from deployments.state import end_leftovers, forget, write_state
-from deployments.watch import Watch, answers, beats
+from deployments.watch import Watch, answers, beats, tend
 from hubtune.errors import InvalidRecipe, StackFailed
 
 # How many runs at once: one training, since an accelerator is not shared.
@@ -36,7 +37,6 @@ POOLS: dict[str, int | None] = {"default": None, "accelerator": 1}
 _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.5
-_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
 def run_stack(
@@ -75,7 +75,7 @@ def run_stack(
         _check_port(metrics_port, "--metrics-port")
         url = f"http://127.0.0.1:{port}"
         listening = ["--host", "127.0.0.1", "--port", str(port)]
-        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(_write_logging(folder))}
+        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(write_logging(folder))}
         server = Part("server", program("prefect", "server", "start", *listening), of_server, CHECKOUT, folder)
         serving = program("hubtune", "metrics", "--port", str(metrics_port))
         metrics = Part("metrics", serving, of_workers, CHECKOUT, folder)
@@ -90,21 +90,20 @@ def run_stack(
             for pool in POOLS
         }
         parts = [server, metrics, *workers.values()]
-        # The runs in a database of one's own are those of this machine; in another one they may be anybody's.
-        shared = _DATABASE in environment
+        shared = is_shared(CHECKOUT)
         with get_client(sync_client=True) as client:
             try:
                 server.start()
                 write_state(folder, url, parts, ready=False)
                 _wait_for(lambda: client.api_healthcheck() is None, server)
                 say("server", f"answers at {url}")
-                if not shared:
-                    # Whoever kept all this up before may have been killed, with all that was at work.
-                    take_up(client, at_work(client, POOLS), say, _STOP_SECONDS)
+                # Whoever kept all this up before may have been killed, with all that was at work.
+                interrupted = left_behind(client, POOLS, shared=shared) | (set() if shared else at_work(client, POOLS))
+                take_up(client, interrupted, say, _STOP_SECONDS)
                 make_pools(client)
                 say("work pools", ", ".join(POOLS))
                 say("deployments", ", ".join(register(client, folder, environment)))
-                say("automations", ", ".join(_automate(client, environment.get("HUBTUNE_ALERTS"))))
+                say("automations", ", ".join(automate(client, environment.get("HUBTUNE_ALERTS"), shared=shared)))
                 metrics.start()
                 write_state(folder, url, parts, ready=False)
                 _wait_for(partial(_is_answered, metrics_port), metrics)
@@ -127,24 +126,48 @@ def run_stack(
                         for pool, worker in workers.items()
                     ),
                 ]
-                _tend(watches, folder, url, say)
+                tend(watches, lambda: write_state(folder, url, parts, ready=True), say)
             finally:
                 for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(ending, signal.SIG_IGN)
-                _stop(client, url, server, metrics, list(workers.values()), say, shared=shared)
+                stop_all(client, url, server, metrics, list(workers.values()), say, shared=shared)
                 forget(folder)
 
 
-def _write_logging(folder: Path) -> Path:
-    """Prefect's settings of logging, or those of this machine, and that no secret is logged."""
+def write_logging(folder: Path) -> Path:
+    """Write down Prefect's settings of logging, or those of this machine, and that no secret is logged.
+
+    Args:
+        folder: where the file will lie.
+
+    Returns:
+        The file.
+
+    Raises:
+        StackFailed: those of this machine cannot be read.
+    """
     theirs = PREFECT_LOGGING_SETTINGS_PATH.value()
-    settings = yaml.safe_load((theirs if theirs.exists() else DEFAULT_LOGGING_SETTINGS_PATH).read_text("utf-8"))
-    settings.setdefault("filters", {})["hubtune"] = {"()": "deployments.redact.Redact"}
-    for handler in settings["handlers"].values():
-        handler["filters"] = [*handler.get("filters", ()), "hubtune"]
+    read = theirs if theirs.exists() else DEFAULT_LOGGING_SETTINGS_PATH
+    try:
+        settings = yaml.safe_load(read.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _bad_logging(read, f"cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise _bad_logging(read, "hold no keys")
+    settings["filters"] = (settings.get("filters") or {}) | {"hubtune": {"()": "deployments.redact.Redact"}}
+    for handler in (settings.get("handlers") or {}).values():
+        handler["filters"] = [*(handler.get("filters") or ()), "hubtune"]
     written = folder / "logging.yml"
     written.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return written
+
+
+def _bad_logging(path: Path, what: str) -> StackFailed:
+    return StackFailed(
+        f"Prefect's settings of logging {what}",
+        where=str(path),
+        remedy="mend the file, or unset PREFECT_LOGGING_SETTINGS_PATH",
+    )
 
 
 def _check_port(port: int, option: str) -> None:
@@ -195,8 +218,18 @@ def make_pools(client: SyncPrefectClient) -> None:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=limit))
 
 
-def _automate(client: SyncPrefectClient, target: str | None) -> list[str]:
-    if not target:
+def automate(client: SyncPrefectClient, target: str | None, *, shared: bool) -> list[str]:
+    """Make the automations, or make them what they should be.
+
+    Args:
+        client: of the server.
+        target: where messages go; None for none.
+        shared: whether others use the database: their messages stay.
+
+    Returns:
+        Names of those that are there now.
+    """
+    if not target and not shared:
         remove_automations(client, NAMES)
     return ensure_automations(client, [zombies(), *(alerts(client, target) if target else ())])
 
@@ -207,26 +240,26 @@ def _is_online(client: SyncPrefectClient, pool: str, since: datetime) -> bool:
     return any(each.last_heartbeat_time is not None and each.last_heartbeat_time > since for each in ours)
 
 
-def _tend(watches: list[Watch], folder: Path, url: str, say: Say) -> None:
-    parts = [watch.part for watch in watches]
-    while True:
-        time.sleep(_POLL_SECONDS)
-        for watch in watches:
-            for line in (watch.part.tend(), watch.look()):
-                if line is not None:
-                    say(watch.part.name, line)
-                    write_state(folder, url, parts, ready=True)
-
-
-def _stop(
+def stop_all(
     client: SyncPrefectClient, url: str, server: Part, metrics: Part, workers: list[Part], say: Say, *, shared: bool
 ) -> None:
-    """Stop everything: a server that does not answer is no reason to leave its workers running."""
-    interrupted = started_by(workers)
+    """Stop everything: a server that does not answer is no reason to leave its workers running.
+
+    Args:
+        client: of the server.
+        url: of the server.
+        server: it is stopped last.
+        metrics: what answers Prometheus.
+        workers: whether they run or not; the runs of one that was killed are ended too.
+        say: takes a line for each part, and for each run that goes on later.
+        shared: whether others use the database: then only runs with a process on this machine go on.
+    """
+    api = f"{url}/api"
+    interrupted = set(runs_at(api))
 
     def there() -> bool:
         # Prefect's client would ask for minutes.
-        return server.runs and answers(f"{url}/api/health") is not None
+        return server.runs and answers(f"{api}/health") is not None
 
     try:
         if there():
@@ -236,11 +269,14 @@ def _stop(
     except Exception as error:
         say("server", f"does not answer: {error}")
     for part in (*workers, metrics):
+        # Since it was asked, a worker may have taken another one.
+        interrupted |= set(runs_at(api))
         part.stop(_STOP_SECONDS)
         say(part.name, "is stopped")
+    # A worker that was killed has left its runs behind.
+    end_all([process for processes in runs_at(api).values() for process in processes], _STOP_SECONDS)
     try:
         if there():
-            # Since it was asked, a worker may have taken another one.
             interrupted |= set() if shared else at_work(client, POOLS)
             take_up(client, interrupted, say, _STOP_SECONDS)
         elif interrupted:

@@ -9,7 +9,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deployments.parts import Part, Running, end
+from deployments.parts import Part, Running, end, end_all, runs_at
 from hubtune.errors import StackFailed
 
 _FILE = "state.json"
@@ -78,6 +78,7 @@ def end_leftovers(folder: Path) -> None:
     for running in state.parts.values():
         if (process := running.process()) is not None:
             end(process, _PART_SECONDS)
+    end_all([process for processes in runs_at(f"{state.url}/api").values() for process in processes], _PART_SECONDS)
     forget(folder)
 
 

@@ -1,16 +1,20 @@
 """Notices parts that run and no longer work: a process that hangs does not end by itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import httpx
 
-from deployments.parts import Part
+from deployments.parts import Part, Say
 
 # A machine that swaps, or starts a training, is slow to answer. What is silent for this long has hung.
 HUNG_SECONDS = 180.0
 LOOK_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
+# Longer than a round in which no part answers. Who has not looked for this long was suspended, and the parts with it.
+STOOD_STILL_SECONDS = 60.0
+_POLL_SECONDS = 0.5
 
 Sign = Callable[[], object]
 """Gives something else each time as long as a part lives, and the same or None when it shows nothing new."""
@@ -39,8 +43,11 @@ class Watch:
         Returns:
             A line if it was ended.
         """
-        if not self.part.runs or time.monotonic() - self._looked < LOOK_SECONDS:
+        away = time.monotonic() - self._looked
+        if not self.part.runs or away < LOOK_SECONDS:
             return None
+        if away > STOOD_STILL_SECONDS:
+            self._lived = time.monotonic()
         if self.part.since != self._since:
             self._since, self._lived, self._patience = self.part.since, time.monotonic(), self._starting
         sign = self._sign()
@@ -53,6 +60,33 @@ class Watch:
             return None
         self.part.kill()
         return f"has not answered for {silent:.0f} s, and is ended; see {self.part.log}"
+
+
+def tend(watches: Sequence[Watch], changed: Callable[[], None], say: Say) -> NoReturn:
+    """Keep parts running, and never come back.
+
+    Args:
+        watches: of the parts, in the order in which they are looked at.
+        changed: called when a part was ended or started.
+        say: takes a line for each time, and when something is in the way of it: a full disk, no memory for a process.
+    """
+    unknown, last = False, ""
+    while True:
+        time.sleep(_POLL_SECONDS)
+        try:
+            for watch in watches:
+                for look in (watch.part.tend, watch.look):
+                    if (line := look()) is not None:
+                        unknown = True
+                        say(watch.part.name, line)
+            if unknown:
+                changed()
+            unknown, last = False, ""
+        except OSError as error:
+            # It may pass, and the other parts are well: no reason to stop them.
+            if str(error) != last:
+                last = str(error)
+                say("hubtune", f"cannot look after its parts, and tries again: {error}")
 
 
 def answers(url: str) -> object:

@@ -55,9 +55,7 @@ def run_up(port: int, metrics_port: int, detach: bool) -> int:
 
     from deployments.stack import run_stack
 
-    # `kill` ends it as cleanly as Ctrl-C; and a shell that starts it in the background has turned SIGINT off.
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+    end_on_signals()
     console = Console()
 
     def show(line: str, markup: bool = True) -> None:
@@ -73,7 +71,7 @@ def run_up(port: int, metrics_port: int, detach: bool) -> int:
         show(f"Runs of the command line show up there too with PREFECT_API_URL={environment['PREFECT_API_URL']}")
 
     try:
-        run_stack(folder, port, metrics_port, environment, _of_workers(environment), say, ready)
+        run_stack(folder, port, metrics_port, environment, of_workers(environment), say, ready)
     except (httpx.HTTPError, OSError) as error:
         raise StackFailed(
             f"{type(error).__name__}: {error}", where=str(folder), remedy="see the logs there, then try again"
@@ -97,6 +95,17 @@ def run_down() -> int:
 
     print("All of it is stopped." if end_stack(_folder()) else "Nothing was up.")
     return 0
+
+
+def end_on_signals() -> None:
+    """Let `kill`, and the end of the terminal, end this process as cleanly as Ctrl-C."""
+    # A shell that starts it in the background has turned SIGINT off.
+    endings = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Otherwise it is `nohup` that has turned it off, and means it.
+        endings.append(signal.SIGHUP)
+    for ending in endings:
+        signal.signal(ending, signal.default_int_handler)
 
 
 def _folder() -> Path:
@@ -123,10 +132,17 @@ def _environment(port: int) -> dict[str, str]:
     return environment
 
 
-def _of_workers(environment: dict[str, str]) -> dict[str, str]:
-    """What runs need of it. Prefect writes their environment to files: passwords of the server are no part of it."""
-    not_theirs = ("PREFECT_SERVER_", "HUBTUNE_AUTH", "HUBTUNE_ALERTS")
-    return {name: value for name, value in environment.items() if not name.startswith(not_theirs)}
+def of_workers(environment: dict[str, str]) -> dict[str, str]:
+    """What runs need of it. Prefect writes their environment to files: passwords of the server are no part of it.
+
+    Args:
+        environment: of the server.
+
+    Returns:
+        That of the workers.
+    """
+    not_theirs = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_", "HUBTUNE_AUTH", "HUBTUNE_ALERTS")
+    return {name: value for name, value in environment.items() if not name.upper().startswith(not_theirs)}
 
 
 def _check_pipeline() -> None:

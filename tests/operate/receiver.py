@@ -35,6 +35,13 @@ class Receiver(ThreadingHTTPServer):
         time.sleep(quiet)
         return self.messages
 
+    def wait_for_subject(self, subject: str, seconds: float = 60) -> None:
+        """A message of that subject, whatever others there are: one that was refused comes several times."""
+        deadline = time.monotonic() + seconds
+        while all(message["subject"] != subject for message in self.messages):
+            assert time.monotonic() < deadline, self.messages
+            time.sleep(0.2)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver

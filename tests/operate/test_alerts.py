@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 
 from deployments.alerts import NAMES, alerts
-from deployments.automations import ensure_automations, remove_automations
+from deployments.automations import ensure_automations, remove_automations, zombies
+from deployments.stack import automate
 from hubtune.errors import InvalidRecipe
 from tests.operate.conftest import Stage
 from tests.operate.receiver import TOKEN, Receiver, receiving
@@ -111,6 +113,32 @@ def test_one_message_for_data_that_comes_near_the_limit_and_none_the_next_night(
     assert link.endswith(f"/runs/flow-run/{run}")
     watched(many)
     assert len(receiver.wait_for(1)) == 1
+
+
+def test_a_block_that_is_there_is_told_by_its_type_and_name(client: SyncPrefectClient, stage: Stage) -> None:
+    with receiving() as receiver:
+        block = CustomWebhookNotificationBlock(
+            name="ops", url=receiver.url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
+        )
+        block.save("ops-on-duty")
+        ensure_automations(client, alerts(client, "custom-webhook/ops-on-duty"))
+        try:
+            bad = stage.recipe() | {"train": {"mode": "layer_extraction", "layers": [9], "max_length": 16}}
+            run = stage.ended(stage.start("Retrain/on-demand", {"recipe": bad}))
+            (message,) = receiver.wait_for(1)
+        finally:
+            remove_automations(client, NAMES)
+    assert message["subject"] == f"Retrain '{run['name']}': Failed"
+
+
+def test_messages_of_others_stay_where_they_use_the_database_too(client: SyncPrefectClient, receiver: Receiver) -> None:
+    try:
+        assert automate(client, None, shared=True) == [zombies().name]
+        assert all(client.read_automations_by_name(name) for name in NAMES)
+        assert automate(client, None, shared=False) == [zombies().name]
+        assert not any(client.read_automations_by_name(name) for name in NAMES)
+    finally:
+        remove_automations(client, [zombies().name])
 
 
 @pytest.mark.parametrize("target", ["ops@example.org", "slack-webhook/nobody"])

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Timer
@@ -49,7 +51,7 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path, small_model: 
         assert "goes on with it" in (machine.logs / "up.log").read_text(encoding="utf-8")
         machine.up("--detach")
         machine.once(run, "RUNNING")
-        assert _tasks(machine, run)["Train on accelerator"] == ["Crashed"]
+        _wait_for_training(machine, run)
 
         # Who keeps it up is killed, with the run at work: the next start ends what is left, and the run goes on.
         killed = machine.parts()
@@ -117,6 +119,15 @@ def _wait_for_checkpoint(machine: Machine, seconds: float = 180) -> None:
         time.sleep(0.3)
 
 
+def _wait_for_training(machine: Machine, run: Json, seconds: float = 180) -> None:
+    """Until it trains for the second time; the first is shown as crashed by then."""
+    deadline = time.monotonic() + seconds
+    while (states := _tasks(machine, run)["Train on accelerator"]) != ["Crashed", "Running"]:
+        assert states[0] == "Crashed", states
+        assert time.monotonic() < deadline, states
+        time.sleep(0.2)
+
+
 def _tasks(machine: Machine, run: Json) -> dict[str, list[str]]:
     """Task name -> names of its states, one for each time that it ran."""
     wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
@@ -162,3 +173,16 @@ def test_a_port_that_is_taken_is_told_before_anything_is_started(tmp_path: Path,
     assert f"where:  {option}\n" in said
     assert "name another port" in said
     assert not (tmp_path / ".hubtune" / "up" / "server.log").exists()
+
+
+def test_nohup_is_heeded_and_kill_ends_it_like_ctrl_c() -> None:
+    typed = (
+        "import os, signal; from hubtune.cli.up import end_on_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "end_on_signals()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()\n"
+        "except KeyboardInterrupt:\n    print('ended')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", typed], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ended\n"

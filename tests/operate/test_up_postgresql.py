@@ -131,12 +131,15 @@ def _fail_and_succeed(machine: Machine, recipe: Json, postgresql: Database, rece
         assert time.monotonic() < deadline
         time.sleep(0.3)
     receiver.status = 200
+    deadline = time.monotonic() + 180
     while machine.get(f"/flow_runs/{good['id']}")["state"]["type"] in ("SCHEDULED", "PENDING", "RUNNING"):
+        assert time.monotonic() < deadline
         shown |= {" ".join(_command(process)) for process in psutil.process_iter()}
         time.sleep(0.5)
     machine.once(good, "COMPLETED")
     assert any("worker start" in command for command in shown)
     assert _those_with_a_secret(shown) == []
+    receiver.wait_for_subject("Version 1 of asked is published")
     assert {message["subject"].partition(" '")[0] for message in receiver.wait_for(2)} == {
         "Retrain",
         "Version 1 of asked is published",

@@ -10,7 +10,7 @@ import pytest
 
 from deployments import watch
 from deployments.parts import Part
-from deployments.watch import Watch, answers, beats
+from deployments.watch import Watch, answers, beats, tend
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_one_that_has_fallen_silent_is_ended_and_has_its_time_again_after_a_star
     assert "has not answered for" in look_until_ended(watched)
     once_ended(part)
     assert watched.look() is None
+    deadline = time.monotonic() + 30
     while part.tend() != "started again":
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     # The last sign is that of the process before.
     time.sleep(0.6)
@@ -66,6 +68,50 @@ def test_one_that_answers_is_left_alone(part: Part) -> None:
         time.sleep(0.1)
         assert watched.look() is None
     assert part.runs
+
+
+def test_one_that_was_suspended_together_with_who_watches_it_has_its_time_again(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "STOOD_STILL_SECONDS", 1.0)
+    watched = Watch(part, lambda: "an old heartbeat", starting=600)
+    assert watched.look() is None
+    # Nobody looks, for longer than a part may be silent.
+    time.sleep(1.5)
+    assert watched.look() is None
+    assert part.runs
+    assert "has not answered for" in look_until_ended(watched)
+
+
+def test_what_stands_in_the_way_of_a_start_is_told_once_and_it_is_tried_again(part: Part, tmp_path: Path) -> None:
+    logs, away = part.log.parent, tmp_path.with_name(f"{tmp_path.name}-away")
+    told = list[str]()
+    written = list[int]()
+    assert part.running is not None
+    first = part.running.pid
+
+    def say(name: str, line: str) -> None:
+        told.append(line)
+        if "tries again" in line:
+            away.rename(logs)
+        elif line == "started again":
+            return
+        else:
+            # No log can be written there, as on a disk that is full.
+            logs.rename(away)
+
+    def changed() -> None:
+        assert part.running is not None
+        written.append(part.running.pid)
+        if part.running.pid != first:
+            raise KeyboardInterrupt
+
+    part.kill()
+    once_ended(part)
+    with pytest.raises(KeyboardInterrupt):
+        tend([Watch(part, time.monotonic, 600)], changed, say)
+    assert [line.partition(" ")[0] for line in told] == ["ended", "cannot", "started"]
+    assert written[-1] == part.running.pid != first
 
 
 def test_a_server_that_is_away_says_nothing_against_a_worker() -> None:
