@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,8 +134,9 @@ class Stage:
         """The process that a worker has started for a run."""
         for worker in self.workers.values():
             for process in psutil.Process(worker.pid).children(recursive=True):
-                if run["id"] in process.environ().get("PREFECT__FLOW_RUN_ID", ""):
-                    return process
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    if run["id"] in process.environ().get("PREFECT__FLOW_RUN_ID", ""):
+                        return process
         raise AssertionError(f"no worker has a process for {run['name']}")
 
     def log(self) -> str:
