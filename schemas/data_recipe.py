@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from schemas.handoff import SLICE
-from schemas.section import Section, text_keys
+from schemas.section import Section, from_lines
 
 SAMPLE_LABELS = {"0": "sincere", "1": "insincere"}
 
@@ -25,15 +25,8 @@ HandleField = Literal["source", "train", "validation", "test"]
 
 def _label_map(value: Any) -> Any:
     """A mapping, also from the lines of a form: `0 = sincere`."""
-    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        return text_keys(value)
-    pairs = [[part.strip() for part in line.split("=")] for line in value]
-    if not all(len(pair) == 2 and all(pair) for pair in pairs):
-        raise ValueError("each line names a raw label and its class, as in `0 = sincere`; otherwise give a mapping")
-    labels = dict(pairs)
-    if len(labels) < len(pairs):
-        raise ValueError("a raw label stands in more than one line")
-    return labels or None
+    line = "a raw label and its class, as in `0 = sincere`"
+    return from_lines(value, lambda each: each.split("="), line, "a raw label")
 
 
 def _lines_or_mapping(schema: dict[str, Any]) -> None:

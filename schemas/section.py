@@ -1,6 +1,6 @@
 """What all sections of the recipe have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -70,3 +70,29 @@ def choice(*titles: str) -> Callable[[dict[str, Any]], None]:
             variant["title"] = title
 
     return name
+
+
+def from_lines(value: Any, split: Callable[[str], Sequence[str]], line: str, key: str) -> Any:
+    """A mapping with text for keys, also from the lines of a form.
+
+    Args:
+        value: what was given.
+        split: a line -> its key and its value.
+        line: what each line is, for the message.
+        key: what the keys are, for the message.
+
+    Returns:
+        The mapping, or None if there are no lines; anything else as `text_keys` leaves it.
+
+    Raises:
+        ValueError: a line is not what it should be, or a key stands in several.
+    """
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        return text_keys(value)
+    pairs = [[part.strip() for part in split(each)] for each in value]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError(f"each line names {line}; otherwise give a mapping")
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError(f"{key} stands in more than one line")
+    return mapping or None

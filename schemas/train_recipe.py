@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from schemas.section import Section, choice, text_keys
+from schemas.section import Section, choice, from_lines
 
 Task = Literal["multiclass", "multilabel"]
 Mode = Literal["feature_extraction", "fine_tuning", "partial", "layer_extraction"]
@@ -46,15 +46,8 @@ _LINE = r"\S.*=\s*(?=[0-9.]*[1-9])([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$"
 
 def _weights(value: Any) -> Any:
     """Weights by class, also from the lines of a form: `insincere = 3`."""
-    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        return text_keys(value)
-    pairs = [[part.strip() for part in line.rpartition("=")[::2]] for line in value]
-    if not all(all(pair) for pair in pairs):
-        raise ValueError("each line names a class and its weight, as in `insincere = 3`; otherwise give a mapping")
-    weights = dict(pairs)
-    if len(weights) < len(pairs):
-        raise ValueError("a class stands in more than one line")
-    return weights or None
+    line = "a class and its weight, as in `insincere = 3`"
+    return from_lines(value, lambda each: each.rpartition("=")[::2], line, "a class")
 
 
 def _lines_of_weights(schema: dict[str, Any]) -> None:
