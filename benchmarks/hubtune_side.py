@@ -106,8 +106,8 @@ def train(prepared: Prepared, recipe: TrainRecipe) -> dict[str, Any]:
         recipe: how to train. In feature extraction, tokenising and embedding belong to what is measured.
 
     Returns:
-        The figures. `start_up_seconds` is what passes before the first epoch (imports, loading, building), the tracing
-        of the step belongs to the first epoch; `frozen_seconds`, where frozen layers are computed once, is that of
+        The figures. `start_up_seconds` is what passes before the first epoch (imports, loading, building, tracing);
+        `frozen_seconds`, where frozen layers are computed once, is that of
         the training rows; `until_trained_seconds` holds everything from the start of the process that trains to the end
         of the last epoch.
     """

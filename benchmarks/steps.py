@@ -65,8 +65,8 @@ def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     encoder = load_encoder(prepared.model, prepared.facts, recipe, make_plan(prepared.facts, recipe))
     assert isinstance(encoder, LayeredEncoder)
     assert isinstance(train.inputs, TokenIds)
-    used, (inputs,) = restrict_vocabulary([train.inputs])
-    encoder.bert.restrict_words(used)
+    used, others, (inputs,) = restrict_vocabulary(train.inputs, [])
+    encoder.bert.restrict_words(used, others)
     head = new_head(encoder.width, len(labels), recipe, drop_input=True)
     groups = trained_groups(encoder, 0, prepared.facts)
     variables = [*(variable for group in groups for variable in group), *head.variables]

@@ -78,6 +78,7 @@ class Bert:
             for name, value in arrays
             if _group(name) <= self.layers or (whole and name.startswith("pooler/"))
         }
+        self._other_words: Any = None
 
     @property
     def variables(self) -> list[Any]:
@@ -92,15 +93,18 @@ class Bert:
                 groups[min(_group(name), self.layers)].append(variable)
         return groups
 
-    def restrict_words(self, used: npt.NDArray[np.int32]) -> None:
+    def restrict_words(self, used: npt.NDArray[np.int32], others: npt.NDArray[np.int32]) -> None:
         """Keep only some rows of the table of word vectors; from then on word ids count among these.
 
         Args:
-            used: int32, ids of the words that are kept, in order.
+            used: int32, ids of the words that stay in the table, in order.
+            others: int32, ids of words that are only looked up: they count on from there, and are no variable.
         """
         import tensorflow as tf
 
-        self._by_name[WORDS] = tf.Variable(self._by_name[WORDS].numpy()[used], name=WORDS)
+        table = self._by_name[WORDS].numpy()
+        self._by_name[WORDS] = tf.Variable(table[used], name=WORDS)
+        self._other_words = tf.constant(table[others]) if len(others) else None
 
     def embed(self, word_ids: Tensor, type_ids: Tensor | None, drop: Dropout) -> Tensor:
         """Words, positions and segments to vectors.
@@ -124,8 +128,7 @@ class Bert:
             # A product instead of a look-up: its gradient is one too, where a look-up's is a row for each token.
             one_hot = tf.one_hot(tf.reshape(type_ids, [-1]), self.config.type_vocab_size)
             type_vectors = tf.reshape(tf.matmul(one_hot, types), [batch, length, width])
-        words = tf.gather(self._by_name[WORDS], word_ids)
-        x = words + self._by_name["embeddings/position_embeddings"][:length] + type_vectors
+        x = self._look_up(word_ids) + self._by_name["embeddings/position_embeddings"][:length] + type_vectors
         x = self._layer_norm("embeddings/layer_norm", tf.reshape(x, [batch * length, width]))
         return drop(x, self.config.hidden_dropout_prob)
 
@@ -142,7 +145,16 @@ class Bert:
 
         return (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
 
-    def layer(self, number: int, x: Tensor, padding: Tensor, drop: Dropout, multiply: Product | None = None) -> Tensor:
+    def layer(
+        self,
+        number: int,
+        x: Tensor,
+        padding: Tensor,
+        drop: Dropout,
+        multiply: Product | None = None,
+        *,
+        first_only: bool = False,
+    ) -> Tensor:
         """One layer: self-attention and the two dense layers, each with its residual connection.
 
         Args:
@@ -151,9 +163,11 @@ class Bert:
             padding: of the batch, from `padding`.
             drop: dropout.
             multiply: how the dense layers multiply; None: in the type of x.
+            first_only: whether nothing but the first token's vector is wanted: all tokens are attended to, and what
+                is computed for each of them after that, five sixths of a layer, is computed for the first alone.
 
         Returns:
-            A tensor like x.
+            A tensor like x; with `first_only` [n, width].
         """
         import tensorflow as tf
 
@@ -164,9 +178,18 @@ class Bert:
         batch, length = shape[0], shape[3]
 
         dense = functools.partial(self._dense, multiply=multiply or tf.matmul)
-        projected = dense(f"{name}/self_attention/query_key_value", x)
-        split = tf.reshape(projected, [batch, length, 3, heads, head_width])
-        query, key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
+        projection = f"{name}/self_attention/query_key_value"
+        if first_only:
+            projected = dense(projection, x, columns=slice(width, None))
+            split = tf.reshape(projected, [batch, length, 2, heads, head_width])
+            key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
+            x = tf.reshape(x, [batch, length, width])[:, 0]
+            query = dense(projection, x, columns=slice(None, width))
+            query = tf.transpose(tf.reshape(query, [batch, 1, heads, head_width]), [0, 2, 1, 3])
+            length = 1
+        else:
+            split = tf.reshape(dense(projection, x), [batch, length, 3, heads, head_width])
+            query, key, value = tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4]))
         scores = tf.cast(tf.matmul(query * head_width**-0.5, key, transpose_b=True), tf.float32) + padding
         share = drop(tf.cast(tf.nn.softmax(scores), x.dtype), config.attention_probs_dropout_prob)
         attended = tf.reshape(tf.transpose(tf.matmul(share, value), [0, 2, 1, 3]), [batch * length, width])
@@ -175,16 +198,29 @@ class Bert:
         transformed = dense(f"{name}/output", self.gelu(dense(f"{name}/intermediate", x)))
         return self._layer_norm(f"{name}/output_layer_norm", x + drop(transformed, config.hidden_dropout_prob))
 
+    def _look_up(self, word_ids: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        table = self._by_name[WORDS]
+        if self._other_words is None:
+            return tf.gather(table, word_ids)
+        in_table = word_ids < table.shape[0]
+        words = tf.gather(table, tf.where(in_table, word_ids, 0))
+        others = tf.gather(self._other_words, tf.where(in_table, 0, word_ids - table.shape[0]))
+        return tf.where(in_table[:, :, tf.newaxis], words, others)
+
     def pool(self, first: Tensor) -> Tensor:
         """The pooled output: a dense layer with tanh over the first token's vector, float32[n, width]."""
         import tensorflow as tf
 
         return tf.tanh(self._dense("pooler", first, tf.matmul))
 
-    def _dense(self, name: str, x: Tensor, multiply: Product) -> Tensor:
+    def _dense(self, name: str, x: Tensor, multiply: Product, columns: slice = slice(None)) -> Tensor:
         import tensorflow as tf
 
         kernel, bias = (tf.cast(self._by_name[f"{name}/{part}"], x.dtype) for part in ("kernel", "bias"))
+        if columns != slice(None):
+            kernel, bias = kernel[:, columns], bias[columns]
         return tf.nn.bias_add(multiply(x, kernel), bias)
 
     def _layer_norm(self, name: str, x: Tensor) -> Tensor:

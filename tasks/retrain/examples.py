@@ -28,8 +28,8 @@ class Inputs(Protocol):
         """Length of each, in whatever its cost grows with."""
         ...
 
-    def batch(self, rows: "Rows") -> Features:
-        """The features of some of them."""
+    def batch(self, rows: "Rows", multiple: int = 1) -> Features:
+        """The features of some of them, padded to a length that is a multiple of this number."""
         ...
 
 
@@ -70,18 +70,19 @@ class TokenIds:
         values = self.values[token_positions(self.offsets[rows], lengths, offsets)]
         return TokenIds(values, offsets, None if self.firsts is None else self.firsts[rows])
 
-    def batch(self, rows: Rows) -> dict[str, npt.NDArray[np.int32]]:
+    def batch(self, rows: Rows, multiple: int = 1) -> dict[str, npt.NDArray[np.int32]]:
         """The inputs of a BERT-like encoder for some texts, padded to the longest of them.
 
         Args:
             rows: int64[n], positions of the texts.
+            multiple: what the length is rounded up to.
 
         Returns:
             `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (1 for the second text of
-            a pair, 0 for all else), each int32[n, longest].
+            a pair, 0 for all else), each int32[n, length].
         """
         lengths = self.lengths[rows]
-        places = np.arange(int(lengths.max(initial=1)))[None, :]
+        places = np.arange(padded_length(lengths, multiple))[None, :]
         mask = places < lengths[:, None]
         second = np.zeros_like(mask) if self.firsts is None else mask & (places >= self.firsts[rows][:, None])
         # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
@@ -109,8 +110,9 @@ class Texts:
         """The texts at these positions, in this order."""
         return Texts([self.values[row] for row in rows])
 
-    def batch(self, rows: Rows) -> npt.NDArray[np.object_]:
-        """The texts at these positions as UTF-8, as TensorFlow takes strings."""
+    def batch(self, rows: Rows, multiple: int = 1) -> npt.NDArray[np.object_]:
+        """The texts at these positions as UTF-8, as TensorFlow takes strings; they have no padding."""
+        del multiple
         return np.array([self.values[row].encode() for row in rows], object)
 
 
@@ -179,19 +181,31 @@ def read_examples(folder: Path, split: Split, classes: int = 0) -> Examples:
     return Examples(keys, read_truth(table["label"], classes), inputs, weights)
 
 
-def restrict_vocabulary(splits: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int32], list[TokenIds]]:
+def restrict_vocabulary(
+    train: TokenIds, held_out: Sequence[TokenIds]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], list[TokenIds]]:
     """Number the word pieces that occur, so that the ones that do not need no row in a table that is trained.
 
     Args:
-        splits: token ids.
+        train: token ids of the training split.
+        held_out: those of the other splits.
 
     Returns:
-        The ids that occur, in order; and the splits with each id replaced by its place among them.
+        The ids that occur in training, in order; those that occur in other splits alone, in order; and the splits,
+        training first, with each id replaced by its place in the first list followed by the second.
     """
-    used = np.unique(np.concatenate([split.values for split in splits]))
     # 0 stands in padding, whatever it means.
-    used = np.union1d(used, [0]).astype(np.int32)
-    return used, [replace(split, values=np.searchsorted(used, split.values).astype(np.int32)) for split in splits]
+    used = np.union1d(train.values, [0]).astype(np.int32)
+    occurring = np.unique(np.concatenate([np.empty(0, np.int32), *(split.values for split in held_out)]))
+    others = np.setdiff1d(occurring, used).astype(np.int32)
+
+    def renumbered(split: TokenIds) -> TokenIds:
+        places = np.searchsorted(used, split.values)
+        in_training = used[np.minimum(places, len(used) - 1)] == split.values
+        after = len(used) + np.searchsorted(others, split.values)
+        return replace(split, values=np.where(in_training, places, after).astype(np.int32))
+
+    return used, others, [renumbered(split) for split in (train, *held_out)]
 
 
 def are_pairs(inputs: Inputs) -> bool:
@@ -203,6 +217,11 @@ def read_labels(rows: Path) -> list[str]:
     """The class names of a `rows` artifact, in class order."""
     labels: list[str] = json.loads((rows / "labels.json").read_text(encoding="utf-8"))
     return labels
+
+
+def padded_length(lengths: npt.NDArray[np.int64], multiple: int) -> int:
+    """The least multiple of a number that is no less than any of these lengths, and at least 1."""
+    return -(-int(lengths.max(initial=1)) // multiple) * multiple
 
 
 def token_offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from tasks.retrain.forward import forward
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
-from tasks.retrain.precision import LossScale, Precision
+from tasks.retrain.precision import LossScale, Precision, length_multiple
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
@@ -90,6 +90,8 @@ def fine_tune(
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
     parts = min(recipe.accumulation_steps, recipe.batch_size)
     state = TrainingState(variables, optimizer, rates, parts, precision=precision, products_only=products_only)
+    longest = step_taker.parts_of(min(recipe.batch_size, len(truth)), int(lengths.max()))
+    step_taker.build(max(parts, longest), parts)
 
     def run_epoch() -> tuple[float, float]:
         batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, state.epoch]))
@@ -145,12 +147,13 @@ def _take_step(
     import tensorflow as tf
 
     before, step = state.optimizer.steps, len(state.losses)
+    multiple = length_multiple(state.precision, products_only=state.products_only)
     fitting = step_taker.parts_of(len(rows), length)
     while True:
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
         wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
         pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
-        parts = [(inputs.batch(piece), truth[piece], weights[piece]) for piece in pieces]
+        parts = [(inputs.batch(piece, multiple), truth[piece], weights[piece]) for piece in pieces]
         if pad is not None:
             parts = [_padded(*part, *pad) for part in parts]
         try:

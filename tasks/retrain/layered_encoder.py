@@ -88,9 +88,10 @@ class LayeredEncoder:
         first = max(self.frozen_groups - 1, 0)
         taken = [tf.reshape(x, shape)] if first in self._layers else []
         for number in range(first, max(self._layers)):
-            x = self.bert.layer(number, x, padding, drop, multiply)
+            first_only = number + 1 == max(self._layers) and self._pooling in ("cls", "pooled")
+            x = self.bert.layer(number, x, padding, drop, multiply, first_only=first_only)
             if number + 1 in self._layers:
-                taken.append(tf.reshape(x, shape))
+                taken.append(x[:, tf.newaxis] if first_only else tf.reshape(x, shape))
         taken = [tf.cast(tokens, tf.float32) for tokens in taken]
         if self._pooling == "pooled":
             return self.bert.pool(taken[0][:, 0])

@@ -20,8 +20,8 @@ from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 2
-EMBED_VERSION = 3
-TRAIN_VERSION = 7
+EMBED_VERSION = 4
+TRAIN_VERSION = 8
 
 BLOCK_VERSION = 1
 

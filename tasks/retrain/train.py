@@ -35,7 +35,7 @@ from tasks.retrain.plan import Plan, make_plan
 from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import on_processors, open_strategy, scope
 from tasks.retrain.summary import summarise
-from tasks.retrain.tensorflow_setup import start_tensorflow
+from tasks.retrain.tensorflow_setup import leave_graphs_as_they_are, start_tensorflow
 from tasks.retrain.truth import require_task
 
 
@@ -165,12 +165,14 @@ def _tune(
     say(summarise(loaded.groups, plan.frozen_groups, facts.parameters, loaded.width, recipe.hidden, classes))
     texts = [part.inputs for part in examples.values() if isinstance(part.inputs, TokenIds)]
     if isinstance(loaded, LayeredEncoder):
+        if products_only:
+            leave_graphs_as_they_are()
         if not plan.frozen_groups:
-            # The table of word vectors is half of a small encoder. Rows of words that do not occur have no gradient:
-            # without them, each step has less to update. They stay as they are, where weight decay alone would shrink
-            # them, by some 1e-4 in a run.
-            words, renumbered = restrict_vocabulary(texts)
-            loaded.bert.restrict_words(words)
+            # The table of word vectors is half of a small encoder. Rows of words that do not occur in training have
+            # no gradient: without them, each step has less to update. They stay as they are, where weight decay alone
+            # would shrink them, by some 1e-4 in a run.
+            words, others, renumbered = restrict_vocabulary(texts[0], texts[1:])
+            loaded.bert.restrict_words(words, others)
             inputs = dict(zip(examples, renumbered, strict=True))
         elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
             inputs = {

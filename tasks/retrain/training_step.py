@@ -54,6 +54,7 @@ class TrainingStep:
         self._encoder, self._head, self._optimizer, self._loss = encoder, head, optimizer, loss
         self._variables, self._strategy = list(variables), strategy
         self._sums: list[Any] | None = None
+        self._graphs: dict[str, Any] = {}
         self.replicas = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.at_once = self.replicas * lanes
         self._lanes = lanes
@@ -62,6 +63,22 @@ class TrainingStep:
         self._whole = self._compile(self.whole, takes_batch=True, takes_rate=True)
         self._part = self._compile(self._add_part, takes_batch=True, takes_rate=False)
         self._update = self._compile(self._apply_sums, takes_batch=False, takes_rate=True)
+
+    def build(self, parts: int, at_least: int) -> None:
+        """Build the graphs of a step, so that the first one takes as long as the others.
+
+        With a strategy, they are built when the first batch is there: shapes follow from it.
+
+        Args:
+            parts: in how many parts a batch will be computed at most.
+            at_least: and at least.
+        """
+        wanted = [*(["whole"] if at_least == 1 else []), *(["_add_part", "_apply_sums"] if parts > 1 else [])]
+        if parts > 1:
+            self._clear_sums()
+        for name in wanted:
+            if name in self._graphs:
+                self._graphs[name].get_concrete_function()
 
     def parts_of(self, rows: int, length: int) -> int:
         """In how many parts a batch is computed at least, one after the other, so that it does not need much memory.
@@ -184,6 +201,7 @@ class TrainingStep:
             batch = [[lane] * self._lanes, number]
             signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
             compiled = tf.function(work, input_signature=signature, autograph=False)
+            self._graphs[work.__name__] = compiled
             return lambda *arguments: compiled(*arguments).numpy()
 
         @tf.function(reduce_retracing=True, autograph=False)

@@ -97,6 +97,37 @@ def test_frozen_layers_first_and_the_rest_on_their_result_is_the_same(
         np.testing.assert_allclose(hidden.numpy().reshape(*mask.shape, WIDTH)[mask], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("pooling", "plan"), [("pooled", Plan(0, None)), ("cls", Plan(2, None)), ("cls", Plan(0, [1, 2]))]
+)
+def test_the_first_token_alone_has_the_same_vector_and_the_same_gradients(
+    pooling: Pooling, plan: Plan, steady_model: Path, features: Any
+) -> None:
+    tf = start_tensorflow()
+    alone, whole = (load(steady_model, plan, pooling=pooling) for _ in range(2))
+    compute, asked = whole.bert.layer, []
+
+    def layer(number: int, x: Any, padding: Any, drop: Any, multiply: Any = None, *, first_only: bool = False) -> Any:
+        asked.append((number, first_only))
+        x = compute(number, x, padding, drop, multiply)
+        return tf.reshape(x, [*features["input_mask"].shape, WIDTH])[:, 0] if first_only else x
+
+    whole.bert.layer = layer
+    results = []
+    for encoder in (alone, whole):
+        variables = [variable for group in encoder.groups[plan.frozen_groups :] for variable in group]
+        with tf.GradientTape() as tape:
+            vectors = encoder.text_vectors(features, tf.constant(0, tf.int64))
+            loss = tf.reduce_sum(vectors**3)
+        results.append((vectors.numpy(), [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, variables)]))
+    top = max(plan.layers or [LAYERS])
+    assert asked == [(number, number == top - 1) for number in range(top)]
+    (vectors, found), (expected_vectors, expected) = results
+    np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["model", "saved_model"])
 def test_a_step_drops_units_and_a_forward_pass_does_not(
     kind: str, features: Any, request: pytest.FixtureRequest

@@ -50,7 +50,7 @@ def test_the_second_text_is_the_second_segment(paired: tuple[Path, Path]) -> Non
     assert isinstance(inputs, TokenIds)
     rows = np.array([3, 0, 5])
     end = 3  # of the small vocabulary
-    _, (renumbered,) = restrict_vocabulary([inputs])
+    _, _, (renumbered,) = restrict_vocabulary(inputs, [])
     for tokens in (inputs, inputs.select(np.arange(6)), renumbered):
         batch = tokens.batch(rows)
         for ids, types, row in zip(written["ids"].gather(rows), batch["input_type_ids"].tolist(), rows, strict=True):

@@ -58,6 +58,28 @@ def test_equal_runs_give_equal_bytes(runs: list[Path]) -> None:
     assert [path for path in second if first[path] != second[path]] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "left"),
+    [
+        ("model", {"mode": "fine_tuning"}, True),
+        ("model", {"mode": "partial"}, True),
+        ("saved_model", {"mode": "fine_tuning"}, False),
+    ],
+)
+def test_graphs_of_known_layers_are_left_as_they_are(
+    kind: str,
+    settings: dict[str, Any],
+    left: bool,
+    training: Training,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("tasks.retrain.train.leave_graphs_as_they_are", lambda: asked.append(True))
+    training(request.getfixturevalue(kind), epochs=1, **settings)
+    assert asked == [True] * left
+
+
 def by_hand(model: Path, folder: Path, features: Any) -> NDArray[np.float32]:
     """The logits: the encoder is the SavedModel with the weights put in, pooling and head are NumPy."""
     tf = start_tensorflow()

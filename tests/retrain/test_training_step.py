@@ -76,6 +76,26 @@ def test_no_lane_has_more_than_its_tokens_or_one_text(rows: int, length: int, la
         assert most(parts - 1) * length > training_step.LANE_TOKENS, "in one part less it would not fit"
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_graphs_are_built_before_the_first_step(lanes: int, model: Path, tokens: Path) -> None:
+    start_tensorflow()
+    settings = recipe(mode="fine_tuning")
+    encoder = hungry(model, most=1000)
+    head = new_head(encoder.width, len(LABELS), settings, drop_input=True)
+    variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
+    step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN), lanes=lanes)
+    assert encoder.traced == 0
+    step.build(parts=2, at_least=1)
+    built = encoder.traced
+    assert built > 0
+    train = read_examples(tokens, "train")
+    for rows, parts in ((8, 1), (12, 1), (12, 2), (9, 3)):
+        pieces = np.array_split(np.arange(rows), parts * lanes)
+        step.take([part_of(train, piece) for piece in pieces], np.float32(1e-3), 0)
+    assert encoder.seen
+    assert encoder.traced == built
+
+
 @pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (1, 3)])
 def test_lanes_give_what_one_gives(count: int, side_by_side: int, steady_model: Path, tokens: Path) -> None:
     start_tensorflow()
@@ -149,10 +169,12 @@ class Hungry:
         self.width, self.groups, self.signature = encoder.width, encoder.groups, encoder.signature
         self.in_lanes = encoder.in_lanes
         self.seen: list[int] = []
+        self.traced = 0
 
     def text_vectors(self, features: Any, step: Any) -> Any:
         import tensorflow as tf
 
+        self.traced += 1
         vectors = self._encoder.text_vectors(features, step)
         if step is None:
             return vectors

@@ -24,13 +24,17 @@ IDS = st.lists(st.lists(st.integers(0, 30_000), max_size=12), min_size=1, max_si
 @given(st.lists(IDS, min_size=1, max_size=3))
 def test_numbers_stand_for_the_words_that_they_replace(splits: list[list[list[int]]]) -> None:
     texts = [TokenIds.of(split) for split in splits]
-    used, renumbered = restrict_vocabulary(texts)
-    occurring = {word for split in splits for text in split for word in text}
-    assert used.tolist() == sorted(occurring | {0})
+    used, others, renumbered = restrict_vocabulary(texts[0], texts[1:])
+    occurring, in_training = (
+        {word for split in part for text in split for word in text} for part in (splits, splits[:1])
+    )
+    assert used.tolist() == sorted(in_training | {0})
     assert used[0] == 0, "what stands in padding stays what it is"
+    assert others.tolist() == sorted(occurring - in_training - {0})
     assert len(renumbered) == len(texts)
+    both = np.concatenate([used, others])
     for given_ids, numbers in zip(texts, renumbered, strict=True):
-        assert used[numbers.values].tolist() == given_ids.values.tolist()
+        assert both[numbers.values].tolist() == given_ids.values.tolist()
         assert numbers.offsets.tolist() == given_ids.offsets.tolist()
         assert numbers.values.dtype == np.int32
 
@@ -39,22 +43,26 @@ def test_an_encoder_gives_the_same_with_fewer_words(model: Path) -> None:
     start_tensorflow()
     whole, restricted = (load_encoder(model, FACTS, recipe(), Plan(0, None)) for _ in range(2))
     assert isinstance(restricted, LayeredEncoder)
-    texts = TokenIds.of([[2, 9, 40, 3], [2, 17, 3], [2, 9, 9, 9, 31, 3]])
-    used, (numbers,) = restrict_vocabulary([texts])
-    restricted.bert.restrict_words(used)
+    texts = [TokenIds.of([[2, 9, 40, 3], [2, 17, 3], [2, 9, 9, 9, 31, 3]]), TokenIds.of([[2, 9, 8, 3], [2, 41, 8, 3]])]
+    used, others, numbers = restrict_vocabulary(texts[0], texts[1:])
+    restricted.bert.restrict_words(used, others)
     assert restricted.groups[0][0].name == TABLE
     assert restricted.groups[0][0].shape == (7, WIDTH)
-    rows = np.arange(3)
-    vectors = [encoder.text_vectors(ids.batch(rows), None) for encoder, ids in ((whole, texts), (restricted, numbers))]
-    assert np.array_equal(*vectors)
+    assert sum(len(group) for group in restricted.groups) == sum(len(group) for group in whole.groups)
+    for split, numbered in zip(texts, numbers, strict=True):
+        rows = np.arange(len(split.lengths))
+        batches = ((whole, split), (restricted, numbered))
+        vectors = [encoder.text_vectors(ids.batch(rows), None) for encoder, ids in batches]
+        assert np.array_equal(*vectors)
 
 
 @pytest.fixture(scope="module")
 def few_words(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Rows and tokens in which no word of the third class occurs."""
+    """Rows and tokens in which no word of the third class occurs in training."""
     texts = [row for row in topics() if row[1] != 2]
     shuffled = [texts[place] for place in np.random.default_rng(0).permutation(len(texts))]
-    splits = {"train": shuffled[:96], "validation": shuffled[96:120], "test": shuffled[120:144]}
+    foreign = [(row[0], 0) for row in topics() if row[1] == 2][:6]
+    splits = {"train": shuffled[:96], "validation": [*shuffled[96:120], *foreign], "test": shuffled[120:144]}
     rows = write_rows(tmp_path_factory.mktemp("few_words"), splits, LABELS)
     tokens = tmp_path_factory.mktemp("few_tokens")
     tokenise(model, rows, MAX_LENGTH, POSITIONS, tokens, print)
@@ -72,7 +80,8 @@ def test_training_is_the_same_with_the_words_that_occur(
     restricted = run("restricted")
     # There is no option for it: nobody wants the slow way.
     monkeypatch.setattr(
-        "tasks.retrain.train.restrict_vocabulary", lambda splits: (np.arange(FACTS.vocabulary or 0), list(splits))
+        "tasks.retrain.train.restrict_vocabulary",
+        lambda train, held_out: (np.arange(FACTS.vocabulary or 0), np.empty(0, np.int32), [train, *held_out]),
     )
     whole = run("whole")
     assert restricted.steps["loss"].to_list() == pytest.approx(whole.steps["loss"].to_list(), abs=1e-5)
