@@ -129,6 +129,7 @@ def compile_logits(encoder: Encoder, head: Head) -> Callable[[Features], Tensor]
     def compute_logits(features: Tensor) -> Tensor:
         return head.logits(encoder.text_vectors(features, None))
 
+    compute_logits.get_concrete_function()  # built here, and not within the first validation
     compiled: Callable[[Features], Tensor] = compute_logits
     return compiled
 
