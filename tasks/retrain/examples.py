@@ -28,8 +28,8 @@ class Inputs(Protocol):
         """Length of each, in whatever its cost grows with."""
         ...
 
-    def batch(self, rows: "Rows", multiple: int = 1) -> Features:
-        """The features of some of them, padded to a length that is a multiple of this number."""
+    def batch(self, rows: "Rows", length: int | None = None) -> Features:
+        """The features of some of them, padded to a length; None: to that of the longest of them."""
         ...
 
 
@@ -70,19 +70,19 @@ class TokenIds:
         values = self.values[token_positions(self.offsets[rows], lengths, offsets)]
         return TokenIds(values, offsets, None if self.firsts is None else self.firsts[rows])
 
-    def batch(self, rows: Rows, multiple: int = 1) -> dict[str, npt.NDArray[np.int32]]:
-        """The inputs of a BERT-like encoder for some texts, padded to the longest of them.
+    def batch(self, rows: Rows, length: int | None = None) -> dict[str, npt.NDArray[np.int32]]:
+        """The inputs of a BERT-like encoder for some texts.
 
         Args:
             rows: int64[n], positions of the texts.
-            multiple: what the length is rounded up to.
+            length: what they are padded to; None: the longest of them.
 
         Returns:
             `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (1 for the second text of
             a pair, 0 for all else), each int32[n, length].
         """
-        lengths = self.lengths[rows]
-        places = np.arange(padded_length(lengths, multiple))[None, :]
+        lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone: there may be millions
+        places = np.arange(length or int(lengths.max(initial=1)))[None, :]
         mask = places < lengths[:, None]
         second = np.zeros_like(mask) if self.firsts is None else mask & (places >= self.firsts[rows][:, None])
         # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
@@ -110,9 +110,9 @@ class Texts:
         """The texts at these positions, in this order."""
         return Texts([self.values[row] for row in rows])
 
-    def batch(self, rows: Rows, multiple: int = 1) -> npt.NDArray[np.object_]:
+    def batch(self, rows: Rows, length: int | None = None) -> npt.NDArray[np.object_]:
         """The texts at these positions as UTF-8, as TensorFlow takes strings; they have no padding."""
-        del multiple
+        del length
         return np.array([self.values[row].encode() for row in rows], object)
 
 
@@ -217,11 +217,6 @@ def read_labels(rows: Path) -> list[str]:
     """The class names of a `rows` artifact, in class order."""
     labels: list[str] = json.loads((rows / "labels.json").read_text(encoding="utf-8"))
     return labels
-
-
-def padded_length(lengths: npt.NDArray[np.int64], multiple: int) -> int:
-    """The least multiple of a number that is no less than any of these lengths, and at least 1."""
-    return -(-int(lengths.max(initial=1)) // multiple) * multiple
 
 
 def token_offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from tasks.retrain.forward import forward
 from tasks.retrain.head import Head
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
-from tasks.retrain.precision import LossScale, Precision, length_multiple
+from tasks.retrain.precision import LossScale, Precision, padded_length
 from tasks.retrain.schedule import learning_rates
 from tasks.retrain.strategy import needs_static_shapes
 from tasks.retrain.tensorflow_setup import Tensor
@@ -100,8 +100,7 @@ def fine_tune(
         done = len(state.losses) - state.epoch * steps
         progress.advance(sum(map(len, batches[:done])))
         for rows in batches[done:]:
-            length = int(lengths[rows].max())
-            value = _take_step(step_taker, inputs, truth, weights, rows, length, state, pad, say)
+            value = _take_step(step_taker, inputs, truth, weights, rows, lengths, state, pad, say)
             require_finite(np.array([value]), [rows], state, keeper)
             state.losses.append(value)
             state.rows += len(rows)
@@ -140,7 +139,7 @@ def _take_step(
     truth: Truth,
     weights: RowWeights,
     rows: Rows,
-    length: int,
+    lengths: npt.NDArray[np.int64],
     state: TrainingState,
     pad: tuple[int, int] | None,
     say: Say,
@@ -148,13 +147,18 @@ def _take_step(
     import tensorflow as tf
 
     before, step = state.optimizer.steps, len(state.losses)
-    multiple = length_multiple(state.precision, products_only=state.products_only)
-    fitting = step_taker.parts_of(len(rows), length)
+    fitting, most = step_taker.parts_of(len(rows), int(lengths[rows].max())), int(lengths.max())
     while True:
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
         wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
         pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
-        parts = [(inputs.batch(piece, multiple), truth[piece], weights[piece]) for piece in pieces]
+        longest = [int(lengths[piece].max(initial=1)) for piece in pieces]
+        # Not beyond the longest text of all: the encoder may know no more positions.
+        padded = [
+            min(padded_length(each, state.precision, products_only=state.products_only), most) for each in longest
+        ]
+        features = map(inputs.batch, pieces, padded)
+        parts = [(each, truth[piece], weights[piece]) for each, piece in zip(features, pieces, strict=True)]
         if pad is not None:
             parts = [_padded(*part, *pad) for part in parts]
         try:

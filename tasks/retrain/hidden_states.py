@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hubtune.progress import Progress, Say
 from tasks.retrain.batches import forward_batches
-from tasks.retrain.examples import Rows, TokenIds, padded_length, token_offsets, token_positions
+from tasks.retrain.examples import Rows, TokenIds, token_offsets, token_positions
 from tasks.retrain.forward import TOKEN_BUDGET, compute_batches
 from tasks.retrain.layered_encoder import LayeredEncoder
 
@@ -33,18 +33,20 @@ class HiddenStates:
         """Tokens of each text."""
         return np.diff(self.offsets)
 
-    def batch(self, rows: Rows, multiple: int = 1) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int32]]:
-        """The input of `UpperLayers` for some texts, padded to the longest of them.
+    def batch(
+        self, rows: Rows, length: int | None = None
+    ) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int32]]:
+        """The input of `UpperLayers` for some texts.
 
         Args:
             rows: int64[n], positions of the texts.
-            multiple: what the length is rounded up to.
+            length: what they are padded to; None: the longest of them.
 
         Returns:
             `hidden` float32[n * length, width] and `input_mask` int32[n, length].
         """
-        lengths = self.lengths[rows]
-        mask = np.arange(padded_length(lengths, multiple))[None, :] < lengths[:, None]
+        lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone: there may be millions
+        mask = np.arange(length or int(lengths.max(initial=1)))[None, :] < lengths[:, None]
         hidden = np.zeros((mask.size, self.values.shape[1]), np.float32)
         hidden[mask.reshape(-1)] = self.values[token_positions(self.offsets[rows], lengths, token_offsets(lengths))]
         return {"hidden": hidden, "input_mask": mask.astype(np.int32)}

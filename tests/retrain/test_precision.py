@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hubtune.errors import UnsupportedModel
 from tasks.retrain import precision as module
@@ -15,7 +17,7 @@ from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
-from tasks.retrain.precision import LossScale, Precision, choose_precision, product_in
+from tasks.retrain.precision import LossScale, Precision, choose_precision, padded_length, product_in
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.training_step import TrainingStep
 from tests.retrain.runs import Training
@@ -132,22 +134,36 @@ def test_it_learns_nearly_the_same(
         assert run.history[-1]["validation"]["accuracy"] >= exact.history[-1]["validation"]["accuracy"] - 0.05
 
 
-@pytest.mark.parametrize(("precision", "multiple"), [("float32", 1), ("bfloat16", 2)])
-def test_lengths_are_even_where_products_are_in_16_bits(
-    precision: str, multiple: int, model: Path, training: Training, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: set[tuple[int, int]] = set()
-    batch = TokenIds.batch
+@given(st.integers(1, 2000))
+def test_padding_that_saves_kernels_is_little(longest: int) -> None:
+    for precision in ("bfloat16", "float16"):
+        padded = padded_length(longest, precision, products_only=True)
+        assert longest <= padded < longest + max(2, longest / 4)
+        assert padded % 2 == 0
+        assert padded_length(padded, precision, products_only=True) == padded
+        assert padded_length(longest, precision, products_only=False) == longest
+    assert padded_length(longest, "float32", products_only=True) == longest
+    assert len({padded_length(each, "bfloat16", products_only=True) for each in range(1, 129)}) == 16 + 8 + 8
 
-    def note(inputs: TokenIds, rows: Rows, multiple: int = 1) -> Any:
-        features = batch(inputs, rows, multiple)
-        asked.add((multiple, features["input_word_ids"].shape[1] % multiple))
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_there_are_fewer_lengths_where_products_are_in_16_bits(
+    precision: Precision, model: Path, tokens: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = int(read_examples(tokens, "train").inputs.lengths.max())
+    batch, found = TokenIds.batch, set()
+
+    def note(inputs: TokenIds, rows: Rows, length: int | None = None) -> Any:
+        features = batch(inputs, rows, length)
+        needed = int(inputs.lengths[rows].max(initial=1))
+        # Answers are computed in float32, at the lengths that the texts have.
+        wanted = needed if length is None else padded_length(needed, precision, products_only=True)
+        found.add((length is None, features["input_word_ids"].shape[1] - min(wanted, longest)))
         return features
 
     monkeypatch.setattr(TokenIds, "batch", note)
     training(model, mode="fine_tuning", precision=precision, epochs=1)
-    # Answers are computed in float32, at the lengths that the texts have.
-    assert asked == {(1, 0), (multiple, 0)}
+    assert found == {(True, 0), (False, 0)}
 
 
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale(model: Path, tokens: Path) -> None:
