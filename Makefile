@@ -29,7 +29,7 @@ retrain: setup ## retrain and publish: the default recipe, or RECIPE=file.yaml, 
 
 # tests/conftest.py says which tests share a process, and in which order they start.
 test: setup ## run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## format check, lint, types, import rules
 	$(BIN)/ruff format --check .

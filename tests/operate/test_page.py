@@ -1,5 +1,6 @@
 """What people see and press: Prefect's own pages of a real server, in a real browser."""
 
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -19,6 +20,8 @@ ROWS = "text,label\n" + "".join(
     f"{'abcdefghijkl'[row // 25]} {'abcdefghijklmnopqrstuvwxy'[row % 25]} {'plant' if row % 2 else 'know'},{row % 2}\n"
     for row in range(300)
 )
+# Long enough for a checkpoint, of which there is one every ten seconds.
+LONG = {"mode": "fine_tuning", "max_length": 16, "epochs": 100, "early_stopping_patience": None}
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +88,39 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     assert shown.pop("Download model") == "Cached"
     again = ("Download data", "Preprocess rows", "Train on accelerator", "Evaluate classifier", "Publish model")
     assert shown == dict.fromkeys(again, "Completed")
+
+
+@pytest.mark.timeout(600)
+def test_retry_goes_on_within_the_training_that_was_killed(stage: Stage, pages: Pages) -> None:
+    words = stage.folder / "words.csv"
+    words.write_text(ROWS, encoding="utf-8")
+    before = len(stage.trainings())
+    recipe = {"name": "words", "model": stage.model, "data": {"source": str(words)}, "train": LONG}
+    run = stage.start(DEPLOYMENT, {"recipe": recipe})
+    training = stage.training_after(before)
+    # The run first: it would ask for another training.
+    stage.process_of(run).kill()
+    stage.process_of(training).kill()
+    for killed in (training, run):
+        assert stage.ended(killed)["state"]["type"] == "CRASHED"
+
+    deadline = time.monotonic() + 240
+    while (ended := stage.read(run))["state"]["type"] != "COMPLETED":
+        assert ended["state"]["type"] in ("CRASHED", "SCHEDULED", "PENDING", "RUNNING"), ended["state"]
+        assert time.monotonic() < deadline, (ended["state"], stage.log())
+        if ended["state"]["type"] == "CRASHED":
+            # Prefect reports a crash twice, and the second time, some seconds later, ends what was retried by then.
+            pages.run(run, "Details")
+            assert pages.press_retry().json()["status"] == "ACCEPT"
+        time.sleep(0.5)
+    recorded = stage.tasks_of(run)
+    pages.run(run, "Task Runs")
+    shown = pages.states()
+    assert shown.items() <= recorded.items()
+    again = ("Train on accelerator", "Evaluate classifier", "Publish model")
+    assert {task: shown.pop(task) for task in again} == dict.fromkeys(again, "Completed")
+    assert set(shown) >= {"Download model", "Download data", "Preprocess rows"}
+    assert set(shown.values()) == {"Cached"}
+    *_, last = stage.trainings()
+    assert last["id"] != training["id"]
+    assert any("going on from a checkpoint" in line for line in stage.said_by(last)), stage.said_by(last)

@@ -36,7 +36,7 @@ def _one_lane() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training_step, "LANES", 1)
-        patched.setenv("TF_NUM_INTRAOP_THREADS", "1")  # two processes test side by side
+        patched.setenv("TF_NUM_INTRAOP_THREADS", "1")  # several processes test side by side
         options = start_tensorflow().config.optimizer
         before = options.get_experimental_options()
         options.set_experimental_options({"disable_meta_optimizer": True})
