@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.peers.report import cores, versions
 from benchmarks.prepare import MAX_LENGTH, Prepared
+from schemas.handoff import SPLITS
 from schemas.train_recipe import TrainRecipe
 
 # The first ones trace the step and fill the allocator's pools.
@@ -44,9 +45,10 @@ def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     Returns:
         The figures.
     """
-    from tasks.retrain.tensorflow_setup import start_tensorflow
+    from tasks.retrain.tensorflow_setup import leave_graphs_as_they_are, start_tensorflow
 
     start_tensorflow(in_lanes=lanes > 1)
+    leave_graphs_as_they_are()
     import numpy as np
 
     from tasks.retrain.batches import training_batches
@@ -65,7 +67,9 @@ def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     encoder = load_encoder(prepared.model, prepared.facts, recipe, make_plan(prepared.facts, recipe))
     assert isinstance(encoder, LayeredEncoder)
     assert isinstance(train.inputs, TokenIds)
-    used, others, (inputs,) = restrict_vocabulary(train.inputs, [])
+    held_out = [read_examples(prepared.tokens, split).inputs for split in SPLITS[1:]]
+    known = [inputs for inputs in held_out if isinstance(inputs, TokenIds)]
+    used, others, (inputs, *_) = restrict_vocabulary(train.inputs, known)
     encoder.bert.restrict_words(used, others)
     head = new_head(encoder.width, len(labels), recipe, drop_input=True)
     groups = trained_groups(encoder, 0, prepared.facts)

@@ -35,8 +35,8 @@ def read_texts(folder: Path, split: str) -> tuple[list[str], list[int]]:
 def rate(examples: int, epoch_seconds: Sequence[float]) -> float:
     """Examples per second while training.
 
-    The first epoch is left out where there are others: in TensorFlow it holds the tracing of the step, in torch the
-    first allocations.
+    The first epoch is left out where there are others: in TensorFlow it holds the first run of each graph (in the seed
+    recipe the tracing too), in torch the first allocations.
 
     Args:
         examples: examples in an epoch.

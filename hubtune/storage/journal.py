@@ -32,8 +32,8 @@ class Success(BaseModel):
 class Training(BaseModel):
     """How long a training took: `rows` that went through its steps, and the `seconds` of these steps.
 
-    A row counts once for each epoch. Validation is left out, the time in which TensorFlow traces the first step is not.
-    Of a training that went on from a checkpoint it is the part since then.
+    A row counts once for each epoch. Validation is left out; the time in which TensorFlow traces the first step is left
+    out on one device, where it comes before. Of a training that went on from a checkpoint it is the part since then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

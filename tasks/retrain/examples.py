@@ -29,7 +29,7 @@ class Inputs(Protocol):
         ...
 
     def batch(self, rows: "Rows", length: int | None = None) -> Features:
-        """The features of some of them, padded to a length; None: to that of the longest of them."""
+        """The features of some of them, padded to a length no less than the longest; None: to the longest."""
         ...
 
 
@@ -75,14 +75,14 @@ class TokenIds:
 
         Args:
             rows: int64[n], positions of the texts.
-            length: what they are padded to; None: the longest of them.
+            length: what they are padded to, no less than the longest of them; None: the longest of them.
 
         Returns:
             `input_word_ids`, `input_mask` (1 for tokens, 0 for padding) and `input_type_ids` (1 for the second text of
             a pair, 0 for all else), each int32[n, length].
         """
         lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone: there may be millions
-        places = np.arange(length or int(lengths.max(initial=1)))[None, :]
+        places = np.arange(int(lengths.max(initial=1)) if length is None else length)[None, :]
         mask = places < lengths[:, None]
         second = np.zeros_like(mask) if self.firsts is None else mask & (places >= self.firsts[rows][:, None])
         # What stands in the padding is never looked at; 0 is [PAD] in BERT's vocabularies.
@@ -195,17 +195,13 @@ def restrict_vocabulary(
         training first, with each id replaced by its place in the first list followed by the second.
     """
     # 0 stands in padding, whatever it means.
-    used = np.union1d(train.values, [0]).astype(np.int32)
-    occurring = np.unique(np.concatenate([np.empty(0, np.int32), *(split.values for split in held_out)]))
-    others = np.setdiff1d(occurring, used).astype(np.int32)
-
-    def renumbered(split: TokenIds) -> TokenIds:
-        places = np.searchsorted(used, split.values)
-        in_training = used[np.minimum(places, len(used) - 1)] == split.values
-        after = len(used) + np.searchsorted(others, split.values)
-        return replace(split, values=np.where(in_training, places, after).astype(np.int32))
-
-    return used, others, [renumbered(split) for split in (train, *held_out)]
+    used = np.union1d(np.unique(train.values), [0]).astype(np.int32)
+    occurring = [np.empty(0, np.int32), *(np.unique(split.values) for split in held_out)]
+    others = np.setdiff1d(np.concatenate(occurring), used).astype(np.int32)
+    both = np.concatenate([used, others])
+    places = np.zeros(int(both.max()) + 1, np.int32)
+    places[both] = np.arange(len(both), dtype=np.int32)
+    return used, others, [replace(split, values=places[split.values]) for split in (train, *held_out)]
 
 
 def are_pairs(inputs: Inputs) -> bool:

@@ -90,8 +90,14 @@ def fine_tune(
     rates = learning_rates(recipe.epochs * steps, recipe.learning_rate, recipe.warmup_fraction, recipe.schedule)
     parts = min(recipe.accumulation_steps, recipe.batch_size)
     state = TrainingState(variables, optimizer, rates, parts, precision=precision, products_only=products_only)
-    longest = step_taker.parts_of(min(recipe.batch_size, len(truth)), int(lengths.max()))
-    step_taker.build(max(parts, longest), parts)
+    shortest, most = int(lengths.min()), int(lengths.max())
+    least, greatest = (step_taker.parts_of(min(recipe.batch_size, len(truth)), each) for each in (shortest, most))
+    step_taker.build(max(parts, least), max(parts, greatest))
+
+    def padded(rows: Rows) -> int:
+        length = padded_length(int(lengths[rows].max(initial=1)), precision, products_only=products_only)
+        # Not beyond the longest text of all: the encoder may know no more positions.
+        return min(length, most)
 
     def run_epoch() -> tuple[float, float]:
         batches = training_batches(lengths, recipe.batch_size, np.random.default_rng([recipe.seed, state.epoch]))
@@ -100,7 +106,7 @@ def fine_tune(
         done = len(state.losses) - state.epoch * steps
         progress.advance(sum(map(len, batches[:done])))
         for rows in batches[done:]:
-            value = _take_step(step_taker, inputs, truth, weights, rows, lengths, state, pad, say)
+            value = _take_step(step_taker, inputs, truth, weights, rows, padded, state, pad, say)
             require_finite(np.array([value]), [rows], state, keeper)
             state.losses.append(value)
             state.rows += len(rows)
@@ -139,7 +145,7 @@ def _take_step(
     truth: Truth,
     weights: RowWeights,
     rows: Rows,
-    lengths: npt.NDArray[np.int64],
+    padded: Callable[[Rows], int],
     state: TrainingState,
     pad: tuple[int, int] | None,
     say: Say,
@@ -147,18 +153,12 @@ def _take_step(
     import tensorflow as tf
 
     before, step = state.optimizer.steps, len(state.losses)
-    fitting, most = step_taker.parts_of(len(rows), int(lengths[rows].max())), int(lengths.max())
+    fitting = step_taker.parts_of(len(rows), padded(rows))
     while True:
         # Divided twice, so that each part is as small as it was asked to be, whatever is computed at once.
         wholes = np.array_split(rows, min(max(state.parts, fitting), len(rows)))
         pieces = [piece for whole in wholes for piece in np.array_split(whole, step_taker.at_once)]
-        longest = [int(lengths[piece].max(initial=1)) for piece in pieces]
-        # Not beyond the longest text of all: the encoder may know no more positions.
-        padded = [
-            min(padded_length(each, state.precision, products_only=state.products_only), most) for each in longest
-        ]
-        features = map(inputs.batch, pieces, padded)
-        parts = [(each, truth[piece], weights[piece]) for each, piece in zip(features, pieces, strict=True)]
+        parts = [(inputs.batch(piece, padded(piece)), truth[piece], weights[piece]) for piece in pieces]
         if pad is not None:
             parts = [_padded(*part, *pad) for part in parts]
         try:

@@ -40,13 +40,14 @@ class HiddenStates:
 
         Args:
             rows: int64[n], positions of the texts.
-            length: what they are padded to; None: the longest of them.
+            length: what they are padded to, no less than the longest of them; None: the longest of them.
 
         Returns:
             `hidden` float32[n * length, width] and `input_mask` int32[n, length].
         """
         lengths = self.offsets[rows + 1] - self.offsets[rows]  # of these alone: there may be millions
-        mask = np.arange(length or int(lengths.max(initial=1)))[None, :] < lengths[:, None]
+        padded = int(lengths.max(initial=1)) if length is None else length
+        mask = np.arange(padded)[None, :] < lengths[:, None]
         hidden = np.zeros((mask.size, self.values.shape[1]), np.float32)
         hidden[mask.reshape(-1)] = self.values[token_positions(self.offsets[rows], lengths, token_offsets(lengths))]
         return {"hidden": hidden, "input_mask": mask.astype(np.int32)}

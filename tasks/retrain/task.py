@@ -20,7 +20,7 @@ from tasks.cluster import run_each
 from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_show
 
 TOKENISE_VERSION = 2
-EMBED_VERSION = 4
+EMBED_VERSION = 3
 TRAIN_VERSION = 8
 
 BLOCK_VERSION = 1
@@ -199,7 +199,9 @@ def embed_shard(
 def _embedding_parameters(model: Artifact, recipe: TrainRecipe) -> dict[str, Any]:
     """What of a recipe the vectors depend on."""
     pooling = recipe.pooling if ModelFacts.model_validate(model.facts).interface == "bert_encoder" else None
-    return {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
+    parameters = {"pooling": pooling, "max_length": recipe.max_length if pooling else None}
+    # Since these are computed without the other tokens of the last layer, they are rounded otherwise.
+    return parameters | ({"last_layer": "first token"} if pooling in ("cls", "pooled") else {})
 
 
 @task(name="Train classifier", timeout_seconds=24 * 3600, **RETRY_ONCE)

@@ -48,7 +48,7 @@ def leave_graphs_as_they_are() -> None:
     """Do not let TensorFlow rewrite the graphs of this process before it runs them.
 
     For an encoder whose layers are `tasks.bert`'s, on a processor: a graph of the training step takes 0.8 s less until
-    its first run, and steps and answers are as fast without (docs/benchmarks.md).
+    its first run, and steps and answers are as fast without, as far as could be seen (docs/decisions.md).
     """
     import tensorflow as tf
 

@@ -165,13 +165,13 @@ def _tune(
     say(summarise(loaded.groups, plan.frozen_groups, facts.parameters, loaded.width, recipe.hidden, classes))
     texts = [part.inputs for part in examples.values() if isinstance(part.inputs, TokenIds)]
     if isinstance(loaded, LayeredEncoder):
-        if products_only:
+        if on_processors(strategy):
             leave_graphs_as_they_are()
         if not plan.frozen_groups:
             # The table of word vectors is half of a small encoder. Rows of words that do not occur in training have
             # no gradient: without them, each step has less to update. They stay as they are, where weight decay alone
             # would shrink them, by some 1e-4 in a run.
-            words, others, renumbered = restrict_vocabulary(texts[0], texts[1:])
+            words, others, renumbered = restrict_vocabulary(texts[0], texts[1:])  # training is the first split
             loaded.bert.restrict_words(words, others)
             inputs = dict(zip(examples, renumbered, strict=True))
         elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):

@@ -54,7 +54,7 @@ class TrainingStep:
         self._encoder, self._head, self._optimizer, self._loss = encoder, head, optimizer, loss
         self._variables, self._strategy = list(variables), strategy
         self._sums: list[Any] | None = None
-        self._graphs: dict[str, Any] = {}
+        self._graphs: dict[Callable[..., Tensor], Any] = {}
         self.replicas = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.at_once = self.replicas * lanes
         self._lanes = lanes
@@ -64,21 +64,23 @@ class TrainingStep:
         self._part = self._compile(self._add_part, takes_batch=True, takes_rate=False)
         self._update = self._compile(self._apply_sums, takes_batch=False, takes_rate=True)
 
-    def build(self, parts: int, at_least: int) -> None:
-        """Build the graphs of a step, so that the first one takes as long as the others.
+    def build(self, least: int, most: int) -> None:
+        """Trace the graphs of a step, so that the first one does not take that time.
 
-        With a strategy, they are built when the first batch is there: shapes follow from it.
+        With a strategy, they are traced when the first batch is there: shapes follow from it.
 
         Args:
-            parts: in how many parts a batch will be computed at most.
-            at_least: and at least.
+            least: in how many parts a batch will be computed at least.
+            most: and at most.
         """
-        wanted = [*(["whole"] if at_least == 1 else []), *(["_add_part", "_apply_sums"] if parts > 1 else [])]
-        if parts > 1:
+        if self._strategy is not None:
+            return
+        if least == 1:
+            self._graphs[self.whole].get_concrete_function()
+        if most > 1:
             self._clear_sums()
-        for name in wanted:
-            if name in self._graphs:
-                self._graphs[name].get_concrete_function()
+            self._graphs[self._add_part].get_concrete_function()
+            self._graphs[self._apply_sums].get_concrete_function()
 
     def parts_of(self, rows: int, length: int) -> int:
         """In how many parts a batch is computed at least, one after the other, so that it does not need much memory.
@@ -194,14 +196,14 @@ class TrainingStep:
 
         number = tf.TensorSpec([], tf.float32)
         if self._strategy is None:
-            # Batch size and length are open in the signature: there is one trace, and batches are padded to their own
-            # length and no further (1.14 times as fast as lengths in multiples of 8, 1.28 times as powers of two).
+            # Batch size and length are open in the signature: there is one trace, and batches need no padding beyond
+            # their own length (in float32 1.14 times as fast as multiples of 8, 1.28 times as powers of two).
             weights = tf.TensorSpec([None], tf.float32)
             lane = (self._encoder.signature, self._loss.signature, weights, tf.TensorSpec([], tf.int64))
             batch = [[lane] * self._lanes, number]
             signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
             compiled = tf.function(work, input_signature=signature, autograph=False)
-            self._graphs[work.__name__] = compiled
+            self._graphs[work] = compiled
             return lambda *arguments: compiled(*arguments).numpy()
 
         @tf.function(reduce_retracing=True, autograph=False)

@@ -21,7 +21,7 @@ ROWS = "text,label\n" + "".join(
     for row in range(300)
 )
 # Long enough for a checkpoint, of which there is one every ten seconds.
-LONG = {"mode": "fine_tuning", "max_length": 16, "epochs": 100, "early_stopping_patience": None}
+LONG = {"mode": "fine_tuning", "max_length": 16, "epochs": 300, "early_stopping_patience": None}
 
 
 @pytest.fixture(scope="module")

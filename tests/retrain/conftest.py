@@ -32,7 +32,7 @@ def _one_lane() -> Iterator[None]:
     """What trains within a test's own process has one lane, which is traced in two thirds of the time, and one thread.
 
     Nor are its graphs optimised, which takes a tenth of the time of these small trainings. Processes of their own have
-    optimised graphs and as many lanes as in a run, and so many have tests that ask for `two_lanes`.
+    graphs and as many lanes as in a run, and so many have tests that ask for `two_lanes`.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training_step, "LANES", 1)

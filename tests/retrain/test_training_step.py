@@ -85,7 +85,7 @@ def test_graphs_are_built_before_the_first_step(lanes: int, model: Path, tokens:
     variables = [*(variable for group in encoder.groups for variable in group), *head.variables]
     step = TrainingStep(encoder, head, variables, AdamW(variables, 0.0), SoftmaxCrossEntropy(EVEN), lanes=lanes)
     assert encoder.traced == 0
-    step.build(parts=2, at_least=1)
+    step.build(1, 2)
     built = encoder.traced
     assert built > 0
     train = read_examples(tokens, "train")
@@ -94,6 +94,22 @@ def test_graphs_are_built_before_the_first_step(lanes: int, model: Path, tokens:
         step.take([part_of(train, piece) for piece in pieces], np.float32(1e-3), 0)
     assert encoder.seen
     assert encoder.traced == built
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 3])
+def test_nothing_is_traced_within_an_epoch(accumulation_steps: int, model: Path, tokens: Path) -> None:
+    encoder, traced = hungry(model, most=1000), []
+    record = Record()
+    offer = record.offer
+
+    def note(state: TrainingState, *, epoch_ended: bool) -> None:
+        offer(state, epoch_ended=epoch_ended)
+        traced.append(encoder.traced)
+
+    record.offer = note  # type: ignore[method-assign]
+    tune(model, tokens, record, encoder, epochs=2, batch_size=32, accumulation_steps=accumulation_steps)
+    # One graph of the step and one of the forward pass; where batches are divided, that of a part.
+    assert set(traced) == {2}
 
 
 @pytest.mark.parametrize(("count", "side_by_side"), [(29, 2), (1, 3)])
