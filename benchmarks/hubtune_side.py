@@ -107,9 +107,8 @@ def train(prepared: Prepared, recipe: TrainRecipe) -> dict[str, Any]:
 
     Returns:
         The figures. `start_up_seconds` is what passes before the first epoch (imports, loading, building, tracing);
-        `frozen_seconds`, where frozen layers are computed once, is that of
-        the training rows; `until_trained_seconds` holds everything from the start of the process that trains to the end
-        of the last epoch.
+        `frozen_seconds`, where frozen layers are computed once, is that of the training rows; `until_trained_seconds`
+        holds everything from the start of the process that trains to the end of the last epoch.
     """
     before: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
