@@ -113,15 +113,16 @@ class Stage:
 
     def tasks_of(self, run: Json) -> dict[str, str]:
         """Task name -> name of its state, of a run that is over; of tasks that ran again, that of the last time."""
-        # The server records states of tasks a moment later than those of runs.
+        # The server records states of tasks a moment later than those of runs: the state's name with the task itself,
+        # and the state after it, so that `state` may be null.
         deadline = time.monotonic() + 30
         while True:
             wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
             runs = self.post("/task_runs/filter", wanted)
             # What was at work when its process was killed stays `Running` until the run is done again.
-            latest = {task["name"].rpartition("-")[0]: task["state"] for task in runs}
-            if all(state is not None and state["type"] in OVER for state in latest.values()):
-                return {name: state["name"] for name, state in latest.items()}
+            latest = {task["name"].rpartition("-")[0]: task for task in runs}
+            if all(task["state_type"] in OVER for task in latest.values()):
+                return {name: task["state_name"] for name, task in latest.items()}
             assert time.monotonic() < deadline, runs
             time.sleep(0.3)
 

@@ -135,7 +135,7 @@ def _tasks(machine: Machine, run: Json) -> dict[str, list[str]]:
     while True:
         found: dict[str, list[str]] = {}
         for task in machine.post("/task_runs/filter", wanted):
-            found.setdefault(task["name"].rpartition("-")[0], []).append(task["state"]["name"])
+            found.setdefault(task["name"].rpartition("-")[0], []).append(task["state_name"])
         # The server records states of tasks a moment later than those of runs.
         if machine.get(f"/flow_runs/{run['id']}")["state"]["type"] == "RUNNING" or "Running" not in str(found):
             return found

@@ -207,7 +207,7 @@ def test_the_tutorial_ends_with_a_schedule_that_is_switched_on(tutorial: tuple[S
     # The run on the server finds all that the command line has made; the file has another name there.
     (run,) = (run for run in seen["runs"] if run["flow_id"] and run["deployment_id"])
     assert run["state"]["type"] == "COMPLETED", run["state"]
-    tasks = {task["name"].rpartition("-")[0]: task["state"]["name"] for task in seen["tasks"]}
+    tasks = {task["name"].rpartition("-")[0]: task["state_name"] for task in seen["tasks"]}
     assert tasks == dict.fromkeys(tasks, "Cached") | {"Download data": "Completed"}
     assert "Train on accelerator" in tasks
     assert seen["nightly"]["schedules"][0]["active"] is True
