@@ -85,6 +85,11 @@ class Bert:
         """All variables, from the input to the output."""
         return list(self._by_name.values())
 
+    @property
+    def words(self) -> Any:
+        """The table of word vectors, a variable."""
+        return self._by_name[WORDS]
+
     def groups(self, *, pooler: bool) -> list[list[Any]]:
         """The variables of the embeddings, then of each layer, the pooler's with the last one's, or left out."""
         groups: list[list[Any]] = [[] for _ in range(self.layers + 1)]
@@ -106,13 +111,16 @@ class Bert:
         self._by_name[WORDS] = tf.Variable(table[used], name=WORDS)
         self._other_words = tf.constant(table[others]) if len(others) else None
 
-    def embed(self, word_ids: Tensor, type_ids: Tensor | None, drop: Dropout) -> Tensor:
+    def embed(
+        self, word_ids: Tensor, type_ids: Tensor | None, drop: Dropout, word_vectors: Tensor | None = None
+    ) -> Tensor:
         """Words, positions and segments to vectors.
 
         Args:
             word_ids: int32[n, length].
             type_ids: int32[n, length]; None where every text is one segment.
             drop: dropout.
+            word_vectors: float32[words, width], what the ids count among; None: the encoder's own table.
 
         Returns:
             float32[n * length, width].
@@ -128,7 +136,8 @@ class Bert:
             # A product instead of a look-up: its gradient is one too, where a look-up's is a row for each token.
             one_hot = tf.one_hot(tf.reshape(type_ids, [-1]), self.config.type_vocab_size)
             type_vectors = tf.reshape(tf.matmul(one_hot, types), [batch, length, width])
-        x = self._look_up(word_ids) + self._by_name["embeddings/position_embeddings"][:length] + type_vectors
+        words = self._look_up(word_ids) if word_vectors is None else tf.gather(word_vectors, word_ids)
+        x = words + self._by_name["embeddings/position_embeddings"][:length] + type_vectors
         x = self._layer_norm("embeddings/layer_norm", tf.reshape(x, [batch * length, width]))
         return drop(x, self.config.hidden_dropout_prob)
 

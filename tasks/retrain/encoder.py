@@ -29,6 +29,11 @@ class Encoder(Protocol):
     which are used by one at a time, and random ops that count how often they were asked."""
 
     @property
+    def words(self) -> Any:
+        """The table of word vectors, a variable of which a step may give rows instead (`WORD_VECTORS`); or None."""
+        ...
+
+    @property
     def groups(self) -> Sequence[Sequence[Any]]:
         """The variables from the input to the output: the embeddings', then each layer's; or all in one group."""
         ...
@@ -140,7 +145,7 @@ class _SavedEncoder:
         self._model, self._pooling = model, pooling
         self.width = vector_width(width, pooling)
         self.groups = _groups(list(model.trainable_variables))
-        self.in_lanes = False
+        self.in_lanes, self.words = False, None
         ids = tf.TensorSpec([None, None], tf.int32)
         self.signature = {"input_word_ids": ids, "input_mask": ids, "input_type_ids": ids}
 
@@ -156,7 +161,7 @@ class _TextEmbedding:
         self._module, self.width = module, width
         variables = list(getattr(module, "trainable_variables", ()))
         self.groups = [variables]
-        self.in_lanes = False
+        self.in_lanes, self.words = False, None
         self.signature = tf.TensorSpec([None], tf.string)
 
     def text_vectors(self, features: Tensor, step: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.precision import LossScale, Precision, padded_length
 from tasks.retrain.schedule import learning_rates
-from tasks.retrain.strategy import needs_static_shapes
+from tasks.retrain.strategy import needs_static_shapes, on_processors
 from tasks.retrain.tensorflow_setup import Tensor
 from tasks.retrain.training_step import Part, TrainingStep, lanes
 from tasks.retrain.truth import RowWeights, Truth
@@ -81,7 +81,10 @@ def fine_tune(
     variables = [*(variable for group in groups for variable in group), *head.variables]
     scale = LossScale() if precision == "float16" else None
     shares = _rates(groups, head, recipe.layer_decay)
-    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale)
+    # An accelerator moves the whole table of word vectors as fast as some rows of it.
+    lags = strategy is None and on_processors(strategy) and scale is None
+    words = encoder.words if lags else None
+    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale, words)
     step_taker = TrainingStep(encoder, head, variables, optimizer, loss, strategy, lanes(strategy, encoder))
     pad = _fixed_size(recipe, step_taker.at_once) if needs_static_shapes(strategy) else None
     compute_logits = compile_logits(encoder, head)
@@ -113,6 +116,7 @@ def fine_tune(
             progress.advance(len(rows))
             if keeper is not None:
                 keeper.offer(state, epoch_ended=False)
+        optimizer.settle()
         losses = np.array(state.losses[state.epoch * steps :], np.float64)
         return float(losses @ [len(rows) for rows in batches]) / len(truth), float(rates[len(state.losses) - 1])
 

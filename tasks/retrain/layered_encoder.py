@@ -11,6 +11,9 @@ from tasks.retrain.precision import Precision, product_in
 from tasks.retrain.short_gradients import use_short_gradients
 from tasks.retrain.tensorflow_setup import Tensor
 
+WORD_VECTORS = "word_vectors"
+"""A feature in place of the table of word vectors, where it is given: rows of it. Word ids count among these then."""
+
 
 class LayeredEncoder:
     """Token ids in, text vectors out.
@@ -53,6 +56,11 @@ class LayeredEncoder:
         self.signature = {"input_word_ids": ids, "input_mask": ids, "input_type_ids": ids}
 
     @property
+    def words(self) -> Any:
+        """See `Encoder`."""
+        return self.bert.words
+
+    @property
     def groups(self) -> list[list[Any]]:
         """See `Encoder`. The pooler belongs to it only where it is used."""
         return self.bert.groups(pooler=self._pooling == "pooled")
@@ -67,7 +75,8 @@ class LayeredEncoder:
         Never in 16 bits: what is frozen gives the same whether it is computed once or in every step.
         """
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
-        x = self.bert.embed(features["input_word_ids"], features["input_type_ids"] if self._pairs else None, drop)
+        types = features["input_type_ids"] if self._pairs else None
+        x = self.bert.embed(features["input_word_ids"], types, drop, features.get(WORD_VECTORS))
         padding = self.bert.padding(features["input_mask"])
         for number in range(self.frozen_groups - 1):
             x = self.bert.layer(number, x, padding, keep_all)
@@ -110,7 +119,7 @@ class UpperLayers:
         import tensorflow as tf
 
         self._encoder = encoder
-        self.in_lanes = True
+        self.in_lanes, self.words = True, None
         self.width = encoder.width
         self.groups: list[list[Any]] = encoder.groups
         self.signature = {

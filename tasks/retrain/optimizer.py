@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.retrain.lagging_rows import LaggingRows, Taken
 from tasks.retrain.precision import LossScale
 from tasks.retrain.tensorflow_setup import Tensor
 
@@ -36,6 +37,8 @@ class AdamW:
         clip_norm: the largest global norm of the gradients; larger ones are scaled down to it. None: never.
         rates: what each variable's learning rate is multiplied by; None: 1 for all.
         loss_scale: what the loss is multiplied by; a step whose gradients overflow is then left out. None: nothing.
+        lagging: that of the variables whose rows may lag behind (see `LaggingRows`): a table of which a step needs a
+            few rows. None: none of them does.
     """
 
     def __init__(
@@ -45,8 +48,11 @@ class AdamW:
         clip_norm: float | None = 1.0,
         rates: Sequence[float] | None = None,
         loss_scale: LossScale | None = None,
+        lagging: Any = None,
     ) -> None:
         import tensorflow as tf
+
+        assert lagging is None or loss_scale is None, "a step that is left out is none that rows could have missed"
 
         self._trained, self._weight_decay, self._clip_norm = list(variables), weight_decay, clip_norm
         self.loss_scale = loss_scale
@@ -58,12 +64,17 @@ class AdamW:
 
         self._first, self._second = moments(), moments()
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.lagging: LaggingRows | None = None
+        for variable, first, second in zip(self._trained, self._first, self._second, strict=True):
+            if variable is lagging:
+                self.lagging = LaggingRows(variable, first, second, (BETA_1, BETA_2), EPSILON)
 
     @property
     def state(self) -> list[Any]:
         """Everything but the trained variables that the next step depends on."""
         scale = [] if self.loss_scale is None else self.loss_scale.state
-        return [self._step, *self._first, *self._second, *scale]
+        lagging = [] if self.lagging is None else self.lagging.state
+        return [self._step, *self._first, *self._second, *scale, *lagging]
 
     @property
     def steps(self) -> int:
@@ -72,14 +83,21 @@ class AdamW:
 
     def release(self) -> None:
         """Let the moments go: there is no further step."""
-        self._first, self._second = [], []
+        self._first, self._second, self.lagging = [], [], None
 
-    def apply(self, gradients: Sequence[Tensor | None], learning_rate: Tensor) -> Tensor:
+    def settle(self) -> None:
+        """Bring all rows up to date that lag behind: the variables are then what the steps have made of them."""
+        if self.lagging is not None:
+            self.lagging.settle()
+
+    def apply(self, gradients: Sequence[Tensor | None], learning_rate: Tensor, taken: Taken | None = None) -> Tensor:
         """Take one step.
 
         Args:
             gradients: one for each variable; None where the loss does not depend on it, which leaves it as it is.
             learning_rate: float32 scalar.
+            taken: rows of the variable that lags behind, whose gradient then is one for these rows alone; all others
+                have a gradient of zero. None: no row lags behind.
 
         Returns:
             The global norm of the gradients before clipping; float32 scalar, not finite if one of them is not.
@@ -91,14 +109,16 @@ class AdamW:
         # Nothing is written before all gradients are there: where memory runs out, the step did not happen.
         with tf.control_dependencies([norm]):
             if self.loss_scale is None:
-                self._update(dense, norm, learning_rate)
+                self._update(dense, norm, learning_rate, taken)
             else:
                 finite = tf.math.is_finite(norm)
-                tf.cond(finite, lambda: self._update(dense, norm, learning_rate), lambda: None)
+                tf.cond(finite, lambda: self._update(dense, norm, learning_rate, None), lambda: None)
                 self.loss_scale.follow(finite)
         return norm
 
-    def _update(self, gradients: Sequence[Tensor | None], norm: Tensor, learning_rate: Tensor) -> None:
+    def _update(
+        self, gradients: Sequence[Tensor | None], norm: Tensor, learning_rate: Tensor, taken: Taken | None
+    ) -> None:
         import tensorflow as tf
 
         step = _read(self._step) + 1
@@ -116,6 +136,12 @@ class AdamW:
         for variable, gradient, first, second, decayed, share in slots:
             if gradient is None:
                 continue
+            if taken is not None and self.lagging is not None and variable is self.lagging.table:
+                left = kept[share] if decayed else tf.constant(1.0)
+                moved = _moved(taken, gradient * scale, step, rates[share], left)
+                self.lagging.step(step, rates[share], left)
+                self.lagging.put(moved)
+                continue
             if decayed and self._weight_decay:
                 tf.raw_ops.AssignVariableOp(resource=variable.handle, value=_read(variable) * kept[share])
             tf.raw_ops.ResourceApplyAdam(
@@ -130,6 +156,18 @@ class AdamW:
                 epsilon=epsilon,
                 grad=gradient if self._clip_norm is None else gradient * scale,
             )
+
+
+def _moved(taken: Taken, gradient: Tensor, step: Tensor, rate: Tensor, kept: Tensor) -> Taken:
+    """The rows after a step, in which each has a gradient."""
+    import tensorflow as tf
+
+    first = taken.first + (gradient - taken.first) * (1.0 - BETA_1)
+    second = taken.second + (tf.square(gradient) - taken.second) * (1.0 - BETA_2)
+    beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
+    size = tf.sqrt(second / (1.0 - beta_2_power)) + EPSILON
+    values = taken.values * kept - rate / (1.0 - beta_1_power) * first / size
+    return Taken(taken.rows, values, first, second)
 
 
 def _read(variable: Any) -> Tensor:

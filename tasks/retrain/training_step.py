@@ -8,6 +8,8 @@ import numpy as np
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.examples import Features
 from tasks.retrain.head import Head
+from tasks.retrain.lagging_rows import Taken
+from tasks.retrain.layered_encoder import WORD_VECTORS
 from tasks.retrain.loss import Loss
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.strategy import on_processors
@@ -111,6 +113,9 @@ class TrainingStep:
         """
         rows = np.float32(sum(np.count_nonzero(weights) for _, _, weights in parts))
         rounds = [parts[first : first + self.at_once] for first in range(0, len(parts), self.at_once)]
+        lagging = self._optimizer.lagging
+        if lagging is not None and (len(rounds) > 1 or lagging.must_settle):
+            lagging.settle()
         if len(rounds) == 1:
             return self._whole(self._spread(rounds[0], draw), rows, rate)
         self._clear_sums()
@@ -123,9 +128,27 @@ class TrainingStep:
 
     def whole(self, lanes: Sequence[Lane], rows: Tensor, rate: Tensor) -> Tensor:
         """The step as one device traces it: its parts of the batch, ... -> its share of the loss."""
+        taken = None
+        if self._optimizer.lagging is not None:
+            lanes, taken = self._take_words(lanes)
         value, gradients = self._summed(lanes, rows)
-        self._optimizer.apply(self._over_replicas(gradients), rate)
+        self._optimizer.apply(self._over_replicas(gradients), rate, taken)
         return value
+
+    def _take_words(self, lanes: Sequence[Lane]) -> tuple[list[Lane], Taken]:
+        """The words of a batch, and its lanes with these in place of the whole table."""
+        import tensorflow as tf
+
+        assert self._optimizer.lagging is not None
+        ids = [features["input_word_ids"] for features, *_ in lanes]
+        words, places = tf.unique(tf.concat([tf.reshape(each, [-1]) for each in ids], 0))
+        taken = self._optimizer.lagging.take(words)
+        of_lanes = tf.split(places, [tf.size(each) for each in ids], num=len(ids))
+        given: list[Lane] = []
+        for (features, truth, weights, draw), before, numbers in zip(lanes, ids, of_lanes, strict=True):
+            renumbered = {"input_word_ids": tf.reshape(numbers, tf.shape(before)), WORD_VECTORS: taken.values}
+            given.append(({**features, **renumbered}, truth, weights, draw))
+        return given, taken
 
     def _summed(self, lanes: Sequence[Lane], rows: Tensor) -> tuple[Tensor, list[Tensor | None]]:
         """Loss and gradients over all lanes. None of them waits for another: TensorFlow computes them side by side."""
@@ -141,13 +164,16 @@ class TrainingStep:
         import tensorflow as tf
 
         # Only what is trained is watched: nothing below the lowest trained layer has a backward pass.
+        trained, lagging = self._variables, self._optimizer.lagging
+        if lagging is not None and WORD_VECTORS in features:
+            trained = [features[WORD_VECTORS] if variable is lagging.table else variable for variable in trained]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._variables)
+            tape.watch(trained)
             logits = self._head.logits(self._encoder.text_vectors(features, draw), draw)
             value = self._loss.sum(logits, truth, weights) / rows
             scale = None if self._optimizer.loss_scale is None else self._optimizer.loss_scale.value
             target = value if scale is None else value * scale
-        found = tape.gradient(target, self._variables)
+        found = tape.gradient(target, trained)
         gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
         if scale is not None:
             gradients = [None if gradient is None else gradient / scale for gradient in gradients]

@@ -183,7 +183,7 @@ class Hungry:
     def __init__(self, encoder: Encoder, most: int, from_step: int) -> None:
         self._encoder, self._most, self._from_step = encoder, most, from_step
         self.width, self.groups, self.signature = encoder.width, encoder.groups, encoder.signature
-        self.in_lanes = encoder.in_lanes
+        self.in_lanes, self.words = encoder.in_lanes, encoder.words
         self.seen: list[int] = []
         self.traced = 0
 
