@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.retrain.encoder import Encoder
 from tasks.retrain.examples import Features
@@ -20,6 +21,8 @@ Part = tuple[Features, Truth, RowWeights]
 """Features and truth of some rows of a batch, and how much each of them counts."""
 Lane = tuple[Tensor, Tensor, Tensor, Tensor]
 """A part, and the number that dropout follows from."""
+Words = npt.NDArray[np.int32]
+"""The words of a batch, rows of the table that lags behind; none where no table does."""
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
@@ -80,7 +83,7 @@ class TrainingStep:
         if least == 1:
             self._graphs[self.whole].get_concrete_function()
         if most > 1:
-            self._clear_sums()
+            self._clear_sums(np.empty(0, np.int32))
             self._graphs[self._add_part].get_concrete_function()
             self._graphs[self._apply_sums].get_concrete_function()
 
@@ -112,48 +115,39 @@ class TrainingStep:
             The mean loss of the batch.
         """
         rows = np.float32(sum(np.count_nonzero(weights) for _, _, weights in parts))
+        words = np.empty(0, np.int32)
+        if self._optimizer.lagging is not None:
+            if self._optimizer.lagging.must_settle:
+                self._optimizer.lagging.settle()
+            parts, words = _by_words(parts)
         rounds = [parts[first : first + self.at_once] for first in range(0, len(parts), self.at_once)]
-        lagging = self._optimizer.lagging
-        if lagging is not None and (len(rounds) > 1 or lagging.must_settle):
-            lagging.settle()
         if len(rounds) == 1:
-            return self._whole(self._spread(rounds[0], draw), rows, rate)
-        self._clear_sums()
+            return self._whole(self._spread(rounds[0], draw), rows, rate, words)
+        self._clear_sums(words)
         losses = [
-            self._part(self._spread(pieces, draw + number * self.at_once * _PART), rows)
+            self._part(self._spread(pieces, draw + number * self.at_once * _PART), rows, words)
             for number, pieces in enumerate(rounds)
         ]
-        self._update(rate)
+        self._update(rate, words)
         return np.float32(np.sum(losses))
 
-    def whole(self, lanes: Sequence[Lane], rows: Tensor, rate: Tensor) -> Tensor:
+    def whole(self, lanes: Sequence[Lane], rows: Tensor, rate: Tensor, words: Tensor) -> Tensor:
         """The step as one device traces it: its parts of the batch, ... -> its share of the loss."""
-        taken = None
-        if self._optimizer.lagging is not None:
-            lanes, taken = self._take_words(lanes)
-        value, gradients = self._summed(lanes, rows)
+        taken = self._take(words)
+        value, gradients = self._summed(lanes, rows, taken)
         self._optimizer.apply(self._over_replicas(gradients), rate, taken)
         return value
 
-    def _take_words(self, lanes: Sequence[Lane]) -> tuple[list[Lane], Taken]:
-        """The words of a batch, and its lanes with these in place of the whole table."""
-        import tensorflow as tf
+    def _take(self, words: Tensor) -> Taken | None:
+        lagging = self._optimizer.lagging
+        return None if lagging is None else lagging.take(words)
 
-        assert self._optimizer.lagging is not None
-        ids = [features["input_word_ids"] for features, *_ in lanes]
-        words, places = tf.unique(tf.concat([tf.reshape(each, [-1]) for each in ids], 0))
-        taken = self._optimizer.lagging.take(words)
-        of_lanes = tf.split(places, [tf.size(each) for each in ids], num=len(ids))
-        given: list[Lane] = []
-        for (features, truth, weights, draw), before, numbers in zip(lanes, ids, of_lanes, strict=True):
-            renumbered = {"input_word_ids": tf.reshape(numbers, tf.shape(before)), WORD_VECTORS: taken.values}
-            given.append(({**features, **renumbered}, truth, weights, draw))
-        return given, taken
-
-    def _summed(self, lanes: Sequence[Lane], rows: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+    def _summed(self, lanes: Sequence[Lane], rows: Tensor, taken: Taken | None) -> tuple[Tensor, list[Tensor | None]]:
         """Loss and gradients over all lanes. None of them waits for another: TensorFlow computes them side by side."""
         import tensorflow as tf
 
+        if taken is not None:
+            lanes = [({**features, WORD_VECTORS: taken.values}, *others) for features, *others in lanes]
         values, gradients = zip(*(self._lane(*lane, rows) for lane in lanes), strict=True)
         by_variable = zip(*gradients, strict=True)
         return tf.add_n(values), [None if each[0] is None else tf.add_n(each) for each in by_variable]
@@ -188,32 +182,40 @@ class TrainingStep:
         summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
         return [None if gradient is None else next(summed) for gradient in gradients]
 
-    def _add_part(self, lanes: Sequence[Lane], rows: Tensor) -> Tensor:
+    def _add_part(self, lanes: Sequence[Lane], rows: Tensor, words: Tensor) -> Tensor:
         import tensorflow as tf
 
-        value, gradients = self._summed(lanes, rows)
+        value, gradients = self._summed(lanes, rows, self._take(words))
         assert self._sums is not None
         for total, gradient in zip(self._sums, gradients, strict=True):
             if gradient is not None:
                 tf.raw_ops.AssignAddVariableOp(resource=total.handle, value=gradient)
         return value
 
-    def _apply_sums(self, rate: Tensor) -> Tensor:
+    def _apply_sums(self, rate: Tensor, words: Tensor) -> Tensor:
         import tensorflow as tf
 
         assert self._sums is not None
         sums = [tf.raw_ops.ReadVariableOp(resource=total.handle, dtype=tf.float32) for total in self._sums]
-        return self._optimizer.apply(self._over_replicas(sums), rate)
+        return self._optimizer.apply(self._over_replicas(sums), rate, self._take(words))
 
-    def _clear_sums(self) -> None:
+    def _clear_sums(self, words: Words) -> None:
         """Zeros where the parts' gradients are summed; also what a part left that did not end."""
         import tensorflow as tf
 
+        table = None if self._optimizer.lagging is None else self._optimizer.lagging.table
+        zeros = (
+            tf.zeros([len(words), *variable.shape[1:]] if variable is table else variable.shape)
+            for variable in self._variables
+        )
         if self._sums is None:
-            self._sums = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self._variables]
+            shapes = [[None, *each.shape[1:]] if each is table else each.shape for each in self._variables]
+            self._sums = [
+                tf.Variable(zero, trainable=False, shape=shape) for zero, shape in zip(zeros, shapes, strict=True)
+            ]
         else:
-            for total in self._sums:
-                total.assign(tf.zeros(total.shape))
+            for total, zero in zip(self._sums, zeros, strict=True):
+                total.assign(zero)
 
     def _compile(
         self, work: Callable[..., Tensor], *, takes_batch: bool, takes_rate: bool
@@ -227,7 +229,8 @@ class TrainingStep:
             weights = tf.TensorSpec([None], tf.float32)
             lane = (self._encoder.signature, self._loss.signature, weights, tf.TensorSpec([], tf.int64))
             batch = [[lane] * self._lanes, number]
-            signature = [*(batch if takes_batch else []), *([number] if takes_rate else [])]
+            words = tf.TensorSpec([None], tf.int32)
+            signature = [*(batch if takes_batch else []), *([number] if takes_rate else []), words]
             compiled = tf.function(work, input_signature=signature, autograph=False)
             self._graphs[work] = compiled
             return lambda *arguments: compiled(*arguments).numpy()
@@ -252,6 +255,18 @@ class TrainingStep:
             return tf.nest.map_structure(tf.constant, lanes[first : first + self._lanes])
 
         return self._strategy.experimental_distribute_values_from_function(value)
+
+
+def _by_words(parts: Sequence[Part]) -> tuple[list[Part], Words]:
+    """The parts of a batch with word ids that count among the words of this batch, and these words."""
+    ids = [features["input_word_ids"] for features, _, _ in parts]
+    words, places = np.unique(np.concatenate([each.ravel() for each in ids]), return_inverse=True)
+    numbers = np.split(places.astype(np.int32), np.cumsum([each.size for each in ids])[:-1])
+    renumbered = [
+        ({**features, "input_word_ids": number.reshape(each.shape)}, truth, weights)
+        for (features, truth, weights), each, number in zip(parts, ids, numbers, strict=True)
+    ]
+    return renumbered, words
 
 
 def lanes(strategy: Any, encoder: Encoder) -> int:
