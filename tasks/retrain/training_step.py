@@ -203,7 +203,7 @@ class TrainingStep:
         """Zeros where the parts' gradients are summed; also what a part left that did not end."""
         import tensorflow as tf
 
-        table = None if self._optimizer.lagging is None else self._optimizer.lagging.table
+        table: Any = getattr(self._optimizer.lagging, "table", None)
         zeros = (
             tf.zeros([len(words), *variable.shape[1:]] if variable is table else variable.shape)
             for variable in self._variables
