@@ -22,7 +22,9 @@ Part = tuple[Features, Truth, RowWeights]
 Lane = tuple[Tensor, Tensor, Tensor, Tensor]
 """A part, and the number that dropout follows from."""
 Words = npt.NDArray[np.int32]
-"""The words of a batch, rows of the table that lags behind; none where no table does."""
+"""The words of a batch: rows of the table that lags behind."""
+NO_WORDS: Words = np.empty(0, np.int32)
+"""Where no table does."""
 
 # Between the draws of two parts of a step; a run has fewer steps.
 _PART = 1 << 40
@@ -83,7 +85,7 @@ class TrainingStep:
         if least == 1:
             self._graphs[self.whole].get_concrete_function()
         if most > 1:
-            self._clear_sums(np.empty(0, np.int32))
+            self._clear_sums(NO_WORDS)
             self._graphs[self._add_part].get_concrete_function()
             self._graphs[self._apply_sums].get_concrete_function()
 
@@ -115,7 +117,7 @@ class TrainingStep:
             The mean loss of the batch.
         """
         rows = np.float32(sum(np.count_nonzero(weights) for _, _, weights in parts))
-        words = np.empty(0, np.int32)
+        words = NO_WORDS
         if self._optimizer.lagging is not None:
             if self._optimizer.lagging.must_settle:
                 self._optimizer.lagging.settle()

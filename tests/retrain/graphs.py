@@ -23,8 +23,8 @@ def traced_step(encoder: Encoder, groups: Sequence[Sequence[Any]]) -> Any:
     step = TrainingStep(encoder, head, variables, AdamW(variables, 0.01), SoftmaxCrossEntropy(EVEN))
     rows = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
     lane = (encoder.signature, *rows, tf.TensorSpec([], tf.int64))
-    number = tf.TensorSpec([])
-    traced = tf.function(step.whole, input_signature=[[lane], number, number], autograph=False)
+    number, words = tf.TensorSpec([]), tf.TensorSpec([None], tf.int32)
+    traced = tf.function(step.whole, input_signature=[[lane], number, number, words], autograph=False)
     return traced.get_concrete_function().graph
 
 

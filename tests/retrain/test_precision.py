@@ -19,7 +19,7 @@ from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.precision import LossScale, Precision, choose_precision, padded_length, product_in
 from tasks.retrain.tensorflow_setup import start_tensorflow
-from tasks.retrain.training_step import TrainingStep
+from tasks.retrain.training_step import NO_WORDS, TrainingStep
 from tests.retrain.runs import Training
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, LAYERS, part_of, recipe
 
@@ -61,7 +61,8 @@ def test_products_are_computed_in_16_bits_and_softmax_in_32(
     rows = np.arange(16)
     part = part_of(train, rows)
     lane = (*part, np.int64(1))
-    traced = tf.function(step.whole, autograph=False).get_concrete_function([lane], np.float32(16), np.float32(1e-3))
+    arguments = [lane], np.float32(16), np.float32(1e-3), NO_WORDS
+    traced = tf.function(step.whole, autograph=False).get_concrete_function(*arguments)
     found = operations(traced.graph)
     products = [each for each in found if each.type in ("MatMul", "BatchMatMulV2")]
     in_16_bits = [each for each in products if each.outputs[0].dtype == tf.as_dtype(precision)]

@@ -22,7 +22,7 @@ from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
 from tasks.retrain.strategy import is_first_worker, open_strategy
 from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
-from tasks.retrain.training_step import TrainingStep, lanes
+from tasks.retrain.training_step import NO_WORDS, TrainingStep, lanes
 from tests.retrain.graphs import DYNAMIC
 from tests.retrain.processes import Process, end, said, start
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, part_of, recipe
@@ -202,19 +202,19 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
         step = TrainingStep(encoder, head, variables, optimizer, SoftmaxCrossEntropy(EVEN))
         rows = np.arange(29)
         part = part_of(train, rows)
-        draw, scalars = np.int64(3), (np.float32(len(rows)), np.float32(1e-3))
+        draw, others = np.int64(3), (np.float32(len(rows)), np.float32(1e-3), NO_WORDS)
         if not fixed:
-            loss = step.take([part], scalars[1], 3)
+            loss = step.take([part], others[1], 3)
         else:
             lane = (*_padded(*part, 32, MAX_LENGTH), draw)
             compiled = tf.function(step.whole, jit_compile=True, autograph=False)
-            traced = compiled.get_concrete_function([lane], *scalars)
+            traced = compiled.get_concrete_function([lane], *others)
             operations = traced.graph.get_operations()
             assert len(operations) > 100
             assert [each.name for each in operations if any(out.dtype == tf.string for out in each.outputs)] == []
             assert DYNAMIC & {each.type for each in operations} == set()
             assert all(tensor.shape.is_fully_defined() for tensor in traced.inputs if tensor.dtype != tf.resource)
-            loss = compiled([lane], *scalars).numpy()
+            loss = compiled([lane], *others).numpy()
         results.append((loss, head.weights()["logits/kernel"], encoder.groups[1][0].numpy()))
     (plain, *weights), (xla, *same) = results
     assert xla == pytest.approx(plain, rel=1e-4)
