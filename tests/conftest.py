@@ -6,9 +6,16 @@ import pytest
 
 _TESTS = Path(__file__).parent
 # They take longest: whatever is left at the end should be short.
-_FIRST = ("road", "operate", "retrain", "retrain processes", "publish", "download_model")
-# Of `retrain`: these mostly wait for processes of their own.
-_START_PROCESSES = ("test_strategy.py", "test_checkpoints.py", "test_train.py")
+_FIRST = ("operate", "faults", "road", "retrain", "up", "retrain processes", "publish", "download_model")
+# Files that are a group of their own: they share no fixture that is dear with the rest of their folder.
+_APART = {
+    "retrain/test_strategy.py": "retrain processes",
+    "retrain/test_checkpoints.py": "retrain processes",
+    "retrain/test_train.py": "retrain processes",
+    "operate/test_up.py": "up",
+    "operate/test_up_postgresql.py": "up",
+    "road/test_faults.py": "faults",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -16,8 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A folder's tests run in one process, so that its fixtures (trained models, a Prefect server) are made once."""
 
     def group(item: pytest.Item) -> str:
-        folder = item.path.relative_to(_TESTS).parts[0]
-        return "retrain processes" if folder == "retrain" and item.path.name in _START_PROCESSES else folder
+        path = item.path.relative_to(_TESTS)
+        return _APART.get(path.as_posix(), path.parts[0])
 
     items.sort(key=lambda item: _FIRST.index(group(item)) if group(item) in _FIRST else len(_FIRST))
     for item in items:
