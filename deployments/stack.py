@@ -18,12 +18,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
-from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH
+from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH, get_current_settings
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
 from deployments.database import is_shared
 from deployments.interrupted import announce_stop, at_work, left_behind, take_up
+from deployments.pages import keep_to_themselves
 from deployments.parts import Part, Say, end_all, program, runs_at
 from deployments.register import CHECKOUT, register
 from deployments.state import end_leftovers, forget, write_state
@@ -75,7 +76,11 @@ def run_stack(
         _check_port(metrics_port, "--metrics-port")
         url = f"http://127.0.0.1:{port}"
         listening = ["--host", "127.0.0.1", "--port", str(port)]
-        of_server = environment | {"PREFECT_LOGGING_SETTINGS_PATH": str(write_logging(folder))}
+        ui, pages = get_current_settings().server.ui, folder / "pages"
+        of_server = environment | {
+            "PREFECT_LOGGING_SETTINGS_PATH": str(write_logging(folder)),
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(pages),
+        }
         server = Part("server", program("prefect", "server", "start", *listening), of_server, CHECKOUT, folder)
         serving = program("hubtune", "metrics", "--port", str(metrics_port))
         metrics = Part("metrics", serving, of_workers, CHECKOUT, folder)
@@ -96,6 +101,8 @@ def run_stack(
                 server.start()
                 write_state(folder, url, parts, ready=False)
                 _wait_for(lambda: client.api_healthcheck() is None, server)
+                if ui.enabled:
+                    keep_to_themselves(pages, ui.api_url or url)
                 say("server", f"answers at {url}")
                 # Whoever kept all this up before may have been killed, with all that was at work.
                 interrupted = left_behind(client, POOLS, shared=shared) | (set() if shared else at_work(client, POOLS))

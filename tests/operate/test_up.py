@@ -11,7 +11,9 @@ from threading import Timer
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
+from tests.operate.browser import PROGRAM, Pages, open_browser
 from tests.operate.conftest import Json
 from tests.operate.dashboard import metrics_of, queries
 from tests.operate.machine import AUTHORIZATION, IMPATIENT, Machine, Typed, found_in, machine_in
@@ -34,6 +36,8 @@ def test_all_of_it_comes_up_survives_and_goes_down(tmp_path: Path, small_model: 
         assert httpx.post(f"http://127.0.0.1:{machine.port}/api/deployments/filter", json={}).status_code == 401
         assert httpx.get(f"http://127.0.0.1:{machine.port}/api/metrics").status_code == 401
         assert "up already" in machine.up()
+        if PROGRAM is not None:
+            _check_pages(machine)
 
         # What dies is started again.
         for part in ("metrics", "worker accelerator"):
@@ -141,6 +145,19 @@ def _tasks(machine: Machine, run: Json) -> dict[str, list[str]]:
             return found
         assert time.monotonic() < deadline, found
         time.sleep(0.3)
+
+
+def _check_pages(machine: Machine) -> None:
+    """Neither of the two UIs asks anybody but the server."""
+    url = f"http://127.0.0.1:{machine.port}"
+    with open_browser() as browser:
+        for path in ("/", "/v2/"):
+            pages = Pages(browser, {"PREFECT_API_URL": f"{url}/api"})
+            pages.page.goto(f"{url}{path}")
+            expect(pages.page.locator("input[type=password]")).to_be_visible()
+            pages.page.wait_for_load_state("networkidle")
+            assert pages.hosts <= {"127.0.0.1", ""}, pages.hosts
+            pages.page.close()
 
 
 def _check_dashboard(machine: Machine) -> None:
