@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
+from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts
 from schemas.rows import QUARANTINE_REASONS, Reason
+from tasks.http import shown
 from tasks.preprocess.labels import rows_of_each_class
 from tasks.preprocess.visible import visible
 
@@ -54,6 +56,11 @@ def refuse_too_many_bad_rows(
         where=where,
         remedy=_remedy(judged),
     )
+
+
+def described(data: DataRecipe) -> str:
+    """The source of the rows, for messages."""
+    return ", ".join(f"data.{field}: {shown(handle, patterns=True)}" for field, handle in data.handles.items())
 
 
 def much_in_quarantine(facts: QuarantineFacts, limit: float) -> str | None:

@@ -81,7 +81,8 @@ def judged(
     wanted = PreprocessRecipe(**recipe)
     raw = raw_table(rows)
     told, recipe_of_data = read_texts(raw, wanted.replace, None), DataRecipe.model_validate(data)
-    found = judge(pl.concat([raw.drop("text"), told.drop("clean")], how="horizontal"), wanted, recipe_of_data)
+    judged_by = pl.concat([raw.drop("text"), told.drop("clean")], how="horizontal").with_row_index("index")
+    found = judge(judged_by, wanted, recipe_of_data)
 
     def texts(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(told["clean"].gather(rows["index"]).alias("text"))
@@ -113,6 +114,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         grouped = {"group": "group"} if "group" in table.columns else {}
         facts, away = preprocess(
             raw_shards(folder / "raw"),
+            [],
             [],
             wanted,
             DataRecipe.model_validate(

@@ -232,7 +232,8 @@ from tasks.preprocess.clean import preprocess
 from tasks.preprocess.texts import raw_shards
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()
-preprocess(raw_shards(raw), [], PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
+shards, elsewhere = raw_shards(raw), DataRecipe(source="elsewhere.csv")
+preprocess(shards, [], [], PreprocessRecipe(), elsewhere, None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
     # Nor does it matter how many cores Polars has.
@@ -280,7 +281,7 @@ def test_files_do_not_depend_on_shards(case: str, tmp_path: Path, monkeypatch: p
             table[start:end].write_parquet(folder / "raw" / "rows" / f"{shard:05d}.parquet")
         places = folder / "rows", folder / "quarantine"
         shards = raw_shards(folder / "raw")
-        facts = preprocess(shards, [], PreprocessRecipe(**recipe), settings, None, *places, lambda line: None)
+        facts = preprocess(shards, [], [], PreprocessRecipe(**recipe), settings, None, *places, lambda line: None)
         contents.append(Outcome(*facts, *places).contents())
         assert facts[1].quarantined > 0
     assert contents[0] == contents[1]
@@ -309,7 +310,7 @@ for part in (shards[:12], shards):
     places = [folder / f"{len(part)}" / name for name in ("rows", "quarantine")]
     for place in places:
         place.mkdir(parents=True)
-    preprocess(part, [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
+    preprocess(part, [], [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 print(peaks[1] - peaks[0])
 """
