@@ -69,10 +69,14 @@ class TextsFacts(_Facts):
     rows: int
 
 
-class SettledFacts(_Facts):
-    """What became of the rows of a bucket, on a cluster (kind `settled`).
+class VerdictsFacts(_Facts):
+    """What became of the raw rows of a bucket, on a cluster (kind `verdicts`).
 
-    File: `settled.parquet`, a row for each, in their order, with the columns that `tasks.preprocess.settle` gives.
+    File: `verdicts.parquet`, a row for each in their order, without texts: `index`, `row`, `source`, `split`, `label`
+    and `weight` as in `texts`; `reason` (null: it is kept), `first_copy` (index of the copy that it was left out for),
+    `classes` and `unknown` (JSON arrays: its classes; its labels that are none), `assigned` (its split; with
+    `exact_shares` its `position`, by which the ranks are found later), `characters`, `words`, `counts` (the weight as a
+    number), and `broken` (null).
     """
 
     rows: int

@@ -1,7 +1,8 @@
-"""Rows on their way from shards to buckets. Copies of a text, of whatever shards, meet in one bucket.
+"""Rows on their way from shards to buckets, and back: copies of a text, of whatever shards, meet in one bucket.
 
-What is told of the texts of a shard is written once, here or on a cluster: the texts themselves, which are read shard
-by shard again when the clean rows are written, and beside them, in a file for each bucket, what rows are judged by.
+Of each shard this much is written: the normalised texts, which are read shard by shard when the clean rows are written;
+and without texts, in a file for each bucket, what rows are judged by. On a cluster there are as many buckets as shards,
+and each is judged by itself; elsewhere there is one.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,12 +20,13 @@ TEXTS_FILE = "texts.parquet"
 """The file of a shard with `clean` and `key`, as `read_texts` gives them."""
 CLEAN = "clean"
 """The column of normalised texts in it."""
-# Of the raw rows, what they are judged by. (The key tells copies apart; no text is needed for it.)
-_JUDGED_BY = ("row", "source", "split", "label", "weight")
-
-
-SETTLED_FILE = "settled.parquet"
+VERDICTS_FILE = "verdicts.parquet"
 """The file with what became of the rows of a bucket."""
+
+# Of the raw rows, what they are judged by.
+_JUDGED_BY = ("row", "source", "split", "label", "weight")
+# What takes a few values, again and again.
+_FEW = ("source", "label", "classes", "unknown", "broken")
 
 
 def bucket_file(bucket: int) -> str:
@@ -86,29 +88,38 @@ def read_bucket(folders: Sequence[Path], bucket: int) -> pl.DataFrame:
     Returns:
         The rows in their order, with their `index` among all rows.
     """
-    return read_parts([folder / bucket_file(bucket) for folder in folders])
+    return pl.concat(_read(folder / bucket_file(bucket)) for folder in folders)
 
 
-def read_parts(files: Sequence[Path]) -> pl.DataFrame:
-    """Parts of a table of all rows, one below the other.
-
-    Args:
-        files: the parts. What takes a few values, again and again, is plain strings there: a file is to be the same
-            whatever the process that writes it has read before, and a categorical column would tell.
-
-    Returns:
-        The table, with such columns as categorical ones.
-    """
-    few = pl.selectors.by_name("source", "label", "broken", require_all=False)
-    return pl.concat(pl.read_parquet(file, glob=False).with_columns(few.cast(pl.Categorical)) for file in files)
-
-
-def write_settled(settled: pl.DataFrame, file: Path) -> None:
+def write_verdicts(verdicts: pl.DataFrame, file: Path) -> None:
     """Write what became of the rows of a bucket.
 
     Args:
-        settled: the rows.
+        verdicts: what `settle` gave.
         file: where to.
     """
-    few = pl.selectors.categorical()
-    settled.with_columns(few.cast(pl.String)).write_parquet(file, compression="zstd")
+    # As strings: categories would tell what else the process has read, and equal rows are to give equal files.
+    verdicts.with_columns(pl.col(_FEW).cast(pl.String)).write_parquet(file, compression="zstd")
+
+
+def read_verdicts(files: Sequence[Path]) -> pl.DataFrame:
+    """What became of the rows of all buckets.
+
+    Args:
+        files: what `write_verdicts` wrote of each bucket.
+
+    Returns:
+        All rows in their order.
+    """
+
+    # Column by column: to sort them all at once takes several times the memory of the table.
+    def column(name: str) -> pl.Series:
+        return pl.concat(_read(file, [name]) for file in files)[name]
+
+    order = column("index").arg_sort()
+    return pl.DataFrame([column(name).gather(order) for name in pl.read_parquet_schema(files[0])])
+
+
+def _read(file: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    table = pl.read_parquet(file, columns=columns, glob=False)
+    return table.with_columns(pl.col(name).cast(pl.Categorical) for name in _FEW if name in table.columns)

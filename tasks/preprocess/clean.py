@@ -17,10 +17,10 @@ from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows, clean_splits
 from schemas.train_recipe import Task
-from tasks.preprocess.buckets import read_bucket, read_parts, write_shard
+from tasks.preprocess.buckets import read_bucket, read_verdicts, write_shard
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge, judge_by_contract
-from tasks.preprocess.labels import class_order
+from tasks.preprocess.labels import class_order, listed_names, rows_of_each_class
 from tasks.preprocess.listing import turned_away
 from tasks.preprocess.near_duplicates import drop_near_duplicates
 from tasks.preprocess.refuse import described, refuse_missing_classes, refuse_too_many_bad_rows
@@ -36,7 +36,7 @@ _OF_KEPT = ("classes", "assigned", "position", "characters", "words", "counts")
 def preprocess(
     raw: Sequence[Path],
     read: Sequence[Path],
-    settled: Sequence[Path],
+    verdicts: Sequence[Path],
     recipe: PreprocessRecipe,
     data: DataRecipe,
     contract: Contract | None,
@@ -49,7 +49,7 @@ def preprocess(
     Args:
         raw: shards of a `raw` artifact, in the order of the rows.
         read: folder of each with what `write_shard` wrote of it; empty: they are read here.
-        settled: what `write_settled` wrote of each bucket of rows; empty: the rows are judged here, all in one bucket.
+        verdicts: what `write_verdicts` wrote of each bucket of rows; empty: all rows are judged here, in one bucket.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
         contract: what `recipe.contract` names, loaded.
@@ -71,8 +71,8 @@ def preprocess(
         pieces = Path(scratch)
         read = read or _read(raw, recipe, data, pieces / "read", say)
         shards = Shards(raw, read)
-        if settled:
-            judged = read_parts(settled).sort("index")
+        if verdicts:
+            judged = read_verdicts(verdicts)
         else:
             judged = judge(read_bucket(read, 0), recipe, data)
             judged = settle(judge_by_contract(judged, contract, shards.clean_columns, data), recipe, data)
@@ -85,10 +85,10 @@ def preprocess(
         judged = judged.drop("unknown", *of_kept)
         if recipe.exact_shares:
             kept = assign(kept, recipe, data)
-        classes = class_order(kept["classes"].explode().drop_nulls().unique(), data.labels)
+        classes = class_order({name for _, name in rows_of_each_class(kept)}, data.labels)
         dropped = int((judged["reason"] == Reason.UNMAPPED_LABEL.value).sum())
         refuse_missing_classes(kept, classes, where, dropped)
-        kept = kept.with_columns(_indices(classes, task).alias("label_index"))
+        kept = kept.join(_indices(kept, classes, task), on="classes", how="left", maintain_order="left")
         together = kept.select(label="label_index", split=pl.col("assigned").cast(pl.String))
         keep_contract(clean_splits(classes, task), together, where)
         del together
@@ -138,7 +138,10 @@ def _read(raw: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, folde
     return read
 
 
-def _indices(classes: list[str], task: Task) -> pl.Expr:
-    index = pl.element().replace_strict(classes, range(len(classes)), return_dtype=pl.Int32)
-    indices = pl.col("classes").list.eval(index).list.sort()
-    return indices if task == "multilabel" else indices.list.first()
+def _indices(kept: pl.DataFrame, classes: list[str], task: Task) -> pl.DataFrame:
+    """For each value of `classes`, its `label_index`: of one class, or of several a list."""
+    listed = {value: sorted(map(classes.index, names)) for value, names in listed_names(kept["classes"]).items()}
+    table = pl.DataFrame(
+        list(listed.items()), {"classes": pl.Categorical, "label_index": pl.List(pl.Int32)}, orient="row"
+    )
+    return table if task == "multilabel" else table.with_columns(pl.col("label_index").list.first())

@@ -11,7 +11,7 @@ from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import LEAST_WEIGHT, MOST_WEIGHT, REASONS, Reason
 from tasks.preprocess.contract import Contract
-from tasks.preprocess.labels import read_labels
+from tasks.preprocess.labels import listed_names, read_labels
 from tasks.preprocess.texts import REPLACEMENT_CHARACTER
 
 # Which copy of a text is kept where given splits share one: the test split stays as it was given.
@@ -31,10 +31,9 @@ def judge(rows: pl.DataFrame, recipe: PreprocessRecipe, data: DataRecipe) -> pl.
             stands between the labels of a row. Spaces around a label are no part of it.
 
     Returns:
-        The same rows in the same order, with these columns more: `classes` (their names), `set` (a number for each
-        distinct set of classes among these rows), `unknown` (labels that have no class), `reason` (null: the row is
-        sound) and `broken` (null: no contract was asked yet). Where there are weights, `counts` too (the weight as a
-        number, null where the row needs none and has none).
+        The same rows in the same order, with these columns more: `classes` and `unknown` (see `read_labels`), `reason`
+        (null: the row is sound) and `broken` (null: no contract was asked yet). Where there are weights, `counts` too
+        (the weight as a number, null where the row needs none and has none).
     """
     # An empty string is no label.
     stripped = pl.col("label").cast(pl.String).str.strip_chars().replace({"": None})
@@ -102,9 +101,13 @@ def judge_by_contract(
     """
     if contract is None:
         return judged
-    classes = pl.col("classes")
-    label = classes.list.first() if data.label_separator is None else classes
-    sound = texts(judged.filter(pl.col("reason").is_null()).select("index", label=label))
+    sound = judged.filter(pl.col("reason").is_null()).select("index", "classes")
+    names = listed_names(sound["classes"])
+    classes = {"classes": pl.Series(list(names), dtype=pl.Categorical)}
+    label = pl.DataFrame(classes | {"label": pl.Series(list(names.values()), dtype=pl.List(pl.String))})
+    if data.label_separator is None:
+        label = label.with_columns(pl.col("label").list.first())
+    sound = texts(sound.join(label, on="classes", how="left", maintain_order="left"))
     broken = contract.broken(sound.select("index", pl.col("^text(_pair)?$"), "label")).cast({"broken": pl.Categorical})
     breaks_it = pl.lit(Reason.BROKEN_CONTRACT.value, dtype=REASONS)
     reason = pl.when(pl.col("broken").is_not_null()).then(breaks_it).otherwise("reason")
@@ -119,16 +122,16 @@ def judge_copies(judged: pl.DataFrame) -> pl.DataFrame:
         judged: all rows, or some among which there are all copies of each text.
 
     Returns:
-        The same rows without `set`, and with the column `first_copy` more: of a duplicate the index of the copy that is
+        The same rows, and with the column `first_copy` more: of a duplicate the index of the copy that is
         kept, of a text with conflicting labels the index of its first copy.
     """
-    sound = judged.filter(pl.col("reason").is_null()).select("index", "key", "set", "split")
+    sound = judged.filter(pl.col("reason").is_null()).select("index", "key", "classes", "split")
     # Few texts occur more than once: only these are compared.
     several = sound.filter(pl.col("key").is_duplicated())
     copies = (
         several.with_columns(rank().alias("rank"))
         .with_columns(
-            (pl.col("set").n_unique().over("key") > 1).alias("conflict"),
+            (pl.col("classes").n_unique().over("key") > 1).alias("conflict"),
             (pl.col("rank").min().over("key") % _MOST_ROWS).cast(pl.UInt32).alias("first_copy"),
         )
         .with_columns(
@@ -148,7 +151,7 @@ def judge_copies(judged: pl.DataFrame) -> pl.DataFrame:
     return (
         judged.join(copies, on="index", how="left", maintain_order="left")
         .with_columns(pl.coalesce("reason", "copy_reason").alias("reason"))
-        .drop("copy_reason", "set")
+        .drop("copy_reason")
     )
 
 

@@ -61,6 +61,5 @@ def assign(rows: pl.DataFrame, recipe: PreprocessRecipe, data: DataRecipe) -> pl
 
 def _cut(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:
     if recipe.exact_shares:
-        first = rows["classes"].list.first()
-        return split_exactly(rows["position"], first, recipe.validation_fraction, test_fraction)
+        return split_exactly(rows["position"], rows["classes"], recipe.validation_fraction, test_fraction)
     return split_by_position(rows["position"], recipe.validation_fraction, test_fraction)

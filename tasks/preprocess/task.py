@@ -14,7 +14,7 @@ from hubtune.inference.replacements import Replacement
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
-from schemas.handoff import QuarantineFacts, SettledFacts, TextsFacts
+from schemas.handoff import QuarantineFacts, TextsFacts, VerdictsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.report import QUARANTINE_EVENT
 from tasks.cluster import has_cluster, workers
@@ -23,12 +23,12 @@ from tasks.run_page import data_key, show_report
 
 VERSION = 4
 TEXTS_VERSION = 3
-SETTLED_VERSION = 1
+VERDICTS_VERSION = 1
 
 # As many as shards, so that a bucket is as large as one; of more, each shard would have too many small files.
 _MOST_BUCKETS = 64
 # What becomes of a row in its bucket depends on nothing else in this section of the recipe.
-_SETTLED_BY = {"min_characters", "max_characters", "validation_fraction", "test_fraction", "exact_shares"}
+_JUDGED_BY = {"min_characters", "max_characters", "validation_fraction", "test_fraction", "exact_shares"}
 
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
@@ -58,12 +58,12 @@ def preprocess_rows(
         from tasks.preprocess.clean import preprocess
         from tasks.preprocess.texts import raw_shards
 
-        shards, read, settled = raw_shards(store.checkout(raw)), list[Path](), list[Path]()
+        shards, read, verdicts = raw_shards(store.checkout(raw)), list[Path](), list[Path]()
         if has_cluster() and len(shards) > 1:
-            read, settled = _on_cluster(store, raw, shards, recipe, data, refresh)
+            read, verdicts = _on_cluster(store, raw, shards, recipe, data, refresh)
         with store.scratch() as rows, store.scratch() as quarantine:
             rows_facts, quarantine_facts = preprocess(
-                shards, read, settled, recipe, data, contract, rows, quarantine, say()
+                shards, read, verdicts, recipe, data, contract, rows, quarantine, say()
             )
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
@@ -93,12 +93,13 @@ def _on_cluster(
 ) -> tuple[list[Path], list[Path]]:
     """Read the shards, and judge their rows bucket by bucket, on the workers of a cluster.
 
+    A contract of the user's own is asked of all sound rows at once, before copies are judged: with one there is a
+    single bucket, which is left to the task that asks.
+
     Returns:
-        What was read of each shard, and what became of the rows of each bucket: the latter empty with a contract of the
-        user's own, which is asked of all sound rows before copies are judged. There is one bucket then, and it is judged
-        by whoever asked.
+        What was read of each shard, and what became of the rows of each bucket.
     """
-    from tasks.preprocess.buckets import SETTLED_FILE, TEXTS_FILE, first_rows
+    from tasks.preprocess.buckets import TEXTS_FILE, VERDICTS_FILE, first_rows
 
     buckets = min(len(shards), _MOST_BUCKETS) if recipe.contract is None else 1
     others = {"store": store.root, "refresh": refresh}
@@ -110,10 +111,10 @@ def _on_cluster(
         if recipe.contract is not None:
             return [store.checkout(each) for each in texts], []
         bucket = {"texts": texts, "recipe": recipe, "data": data}
-        settled = run_each(settle_bucket, [bucket | others | {"bucket": number} for number in range(buckets)])
+        verdicts = run_each(judge_bucket, [bucket | others | {"bucket": number} for number in range(buckets)])
     return (
         [store.checkout(each, only=lambda path: path == TEXTS_FILE) for each in texts],
-        [store.checkout(each["settled"]) / SETTLED_FILE for each in settled],
+        [store.checkout(each["verdicts"]) / VERDICTS_FILE for each in verdicts],
     )
 
 
@@ -179,8 +180,8 @@ def read_shard(
 
 
 # As for shards.
-@task(name="Settle bucket", task_run_name="Settle rows of bucket {bucket}", **(RETRY | {"retries": 0}))
-def settle_bucket(
+@task(name="Judge bucket", task_run_name="Judge rows of bucket {bucket}", **(RETRY | {"retries": 0}))
+def judge_bucket(
     texts: list[Artifact], bucket: int, recipe: PreprocessRecipe, data: DataRecipe, store: str, refresh: bool = False
 ) -> Outputs | State[Outputs]:
     """Judge the rows of a bucket, each by itself and by its copies, and split them. It may run anywhere, too.
@@ -194,26 +195,29 @@ def settle_bucket(
         refresh: do it even if the result is in the store.
 
     Returns:
-        `settled`: what became of each row.
+        `verdicts`: what became of each row.
     """
     opened = Store.open(store)
 
     def work(producer: Producer) -> Outputs:
-        from tasks.preprocess.buckets import SETTLED_FILE, bucket_file, read_bucket, write_settled
+        from concurrent.futures import ThreadPoolExecutor
+
+        from tasks.preprocess.buckets import VERDICTS_FILE, bucket_file, read_bucket, write_verdicts
         from tasks.preprocess.judge import judge
         from tasks.preprocess.settle import settle
 
         wanted = bucket_file(bucket)
-        folders = [opened.checkout(each, only=lambda path: path == wanted) for each in texts]
+        with ThreadPoolExecutor(max_workers=8) as threads:  # a store in the cloud takes some round trips for each
+            folders = list(threads.map(lambda each: opened.checkout(each, only=lambda path: path == wanted), texts))
         table = settle(judge(read_bucket(folders, bucket), recipe, data), recipe, data)
         say()(f"{table.height:,} rows are judged")
         with opened.scratch() as made:
-            write_settled(table, made / SETTLED_FILE)
-            facts = SettledFacts(rows=table.height)
-            return {"settled": opened.put("settled", made, producer=producer, inputs=texts, facts=facts)}
+            write_verdicts(table, made / VERDICTS_FILE)
+            facts = VerdictsFacts(rows=table.height)
+            return {"verdicts": opened.put("verdicts", made, producer=producer, inputs=texts, facts=facts)}
 
     # Another limit of the quarantine, say, is no reason to judge again.
-    parameters = recipe.model_dump(include=_SETTLED_BY) | {"labels": list((data.labels or {}).items())}
+    parameters = recipe.model_dump(include=_JUDGED_BY) | {"labels": list((data.labels or {}).items())}
     parameters |= {"unmapped": data.unmapped, "label_separator": data.label_separator, "bucket": bucket}
     parameters |= {"given": sorted(data.handles)}
-    return run_once(opened, "preprocess.settled", SETTLED_VERSION, parameters, texts, work, refresh=refresh)
+    return run_once(opened, "preprocess.verdicts", VERDICTS_VERSION, parameters, texts, work, refresh=refresh)
