@@ -98,7 +98,7 @@ def write_verdicts(verdicts: pl.DataFrame, file: Path) -> None:
         verdicts: what `settle` gave.
         file: where to.
     """
-    # As strings: categories would tell what else the process has read, and equal rows are to give equal files.
+    # As strings: categories are numbered by what a process has seen, and a file is to depend on its rows alone.
     verdicts.with_columns(pl.col(_FEW).cast(pl.String)).write_parquet(file, compression="zstd")
 
 
