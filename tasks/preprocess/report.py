@@ -151,8 +151,9 @@ def _duplicates(copies: Listing, leaks: pl.DataFrame, texts: pl.DataFrame) -> di
 
 
 def _normalised(judged: pl.DataFrame, changed: pl.DataFrame, texts: pl.DataFrame) -> dict[str, Any]:
-    place = judged.select("index", "row", "source", "split", "label")
-    changed = changed.join(place, on="index", how="left", maintain_order="left")
+    # By position, which is what an index is: a join of all rows would take memory for each.
+    place = judged.select("row", "source", "split", "label")[changed["index"]]
+    changed = pl.concat([changed, place], how="horizontal")
     rows = listing(changed.with_columns(pl.col("changes").list.join(", ")), "changes")
     listed = _listed(rows, texts, lambda row: _place(row) | {"changes": row["changes"]} | _as_it_came(row))
     counts = dict(changed["changes"].explode().value_counts().iter_rows())
