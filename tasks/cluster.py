@@ -106,11 +106,11 @@ def _run_on(runner: Any, where: str, task: Task[..., Any], calls: Sequence[Mappi
         return [future.result() for future in futures]
     except KilledWorker as error:
         raise WorkerDied(
-            f"workers died while they worked on a shard: {error}",
+            f"workers died while they worked on a shard or a bucket of rows: {error}",
             where=where,
-            remedy="give the workers more memory, or see their logs; shards that were done are kept",
+            remedy="give the workers more memory, or see their logs; what was done is kept",
         ) from error
     except FutureCancelledError as error:
         raise ClusterUnavailable(
-            f"the Dask scheduler is gone: {error}", where=where, remedy="run again; shards that were done are kept"
+            f"the Dask scheduler is gone: {error}", where=where, remedy="run again; what was done is kept"
         ) from error
