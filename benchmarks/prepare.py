@@ -88,7 +88,15 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     recipe = DataRecipe.model_validate({split: str(path) for split, path in files.items()} | {"labels": labels})
     read(recipe, folder / "raw", _say)
     preprocess(
-        raw_shards(folder / "raw"), [], PreprocessRecipe(), recipe, None, folder / "rows", folder / "quarantine", _say
+        raw_shards(folder / "raw"),
+        [],
+        [],
+        PreprocessRecipe(),
+        recipe,
+        None,
+        folder / "rows",
+        folder / "quarantine",
+        _say,
     )
     tokenise(model, folder / "rows", MAX_LENGTH, facts.max_positions, folder / "tokens", _say)
     _write_texts(folder)

@@ -23,6 +23,7 @@ def main(file: str, folder: Path) -> None:
     facts, _ = preprocess(
         raw_shards(folder / "raw"),
         [],
+        [],
         PreprocessRecipe(),
         data,
         None,

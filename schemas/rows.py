@@ -1,7 +1,7 @@
 """What a clean row must be, and the reasons for which a row is turned away.
 
-`clean_rows` and `clean_splits` state the contract between preprocess and everything after it, as pandera schemas;
-polars does the work.
+`clean_rows`, `clean_keys` and `clean_splits` state the contract between preprocess and everything after it, as pandera
+schemas; polars does the work.
 """
 
 from collections.abc import Sequence
@@ -112,11 +112,23 @@ def clean_rows(
     )
 
 
+def clean_keys() -> pa.DataFrameSchema:
+    """The contract of the keys of clean rows, of all of them or of a part that holds all copies of each text.
+
+    Column: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column). A key occurs
+    once, so the splits are disjoint.
+
+    Returns:
+        The schema.
+    """
+    key = pa.Column(pl.String, pa.Check.str_length(KEY_DIGITS, KEY_DIGITS), unique=True)
+    return pa.DataFrameSchema({"key": key}, strict=True)
+
+
 def clean_splits(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFrameSchema:
     """The contract of the clean rows of all splits together.
 
-    Columns: `key` (in hexadecimal: pandera 0.35 panics when it reports on a frame with a Binary column), `label`,
-    `split`. A key occurs once, so the splits are disjoint.
+    Columns: `label`, `split`.
 
     Args:
         classes: the class names, in order.
@@ -134,7 +146,6 @@ def clean_splits(classes: Sequence[str], task: Task = "multiclass") -> pa.DataFr
 
     return pa.DataFrameSchema(
         {
-            "key": pa.Column(pl.String, pa.Check.str_length(KEY_DIGITS, KEY_DIGITS), unique=True),
             "label": pa.Column(pl.List(pl.Int32) if several else pl.Int32),
             "split": pa.Column(pl.String, pa.Check.isin(list(SPLITS))),
         },

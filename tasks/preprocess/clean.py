@@ -17,26 +17,26 @@ from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import QUARANTINE_REASONS, Reason, clean_rows, clean_splits
 from schemas.train_recipe import Task
-from tasks.http import shown
+from tasks.preprocess.buckets import read_bucket, read_verdicts, write_shard
 from tasks.preprocess.contract import Contract
-from tasks.preprocess.judge import judge, judge_by_contract, judge_copies
-from tasks.preprocess.labels import class_order
+from tasks.preprocess.judge import judge, judge_by_contract
+from tasks.preprocess.labels import class_order, listed_names, rows_of_each_class
 from tasks.preprocess.listing import turned_away
 from tasks.preprocess.near_duplicates import drop_near_duplicates
-from tasks.preprocess.refuse import refuse_missing_classes, refuse_too_many_bad_rows
+from tasks.preprocess.refuse import described, refuse_missing_classes, refuse_too_many_bad_rows
 from tasks.preprocess.report import counts_by_reason, write_report
+from tasks.preprocess.settle import assign, settle
 from tasks.preprocess.shards import Shards
-from tasks.preprocess.split import split_by_position, split_exactly
-from tasks.preprocess.texts import read_texts
 from tasks.preprocess.write_rows import keep_contract, write_rows
 
 # What is needed of the rows that are kept alone. (There are about as many of them as of all.)
-_OF_KEPT = ("classes", "key", "position", "characters", "words", "counts")
+_OF_KEPT = ("classes", "assigned", "position", "characters", "words", "counts")
 
 
 def preprocess(
     raw: Sequence[Path],
-    texts: Sequence[Path],
+    read: Sequence[Path],
+    verdicts: Sequence[Path],
     recipe: PreprocessRecipe,
     data: DataRecipe,
     contract: Contract | None,
@@ -48,7 +48,8 @@ def preprocess(
 
     Args:
         raw: shards of a `raw` artifact, in the order of the rows.
-        texts: what `read_texts` tells of each; empty: it is asked here.
+        read: folder of each with what `write_shard` wrote of it; empty: they are read here.
+        verdicts: what `write_verdicts` wrote of each bucket of rows; empty: all rows are judged here, in one bucket.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
         contract: what `recipe.contract` names, loaded.
@@ -65,12 +66,16 @@ def preprocess(
             the rows as a whole break the contract.
     """
     task: Task = "multiclass" if data.label_separator is None else "multilabel"
-    where = _described(data)
+    where = described(data)
     with tempfile.TemporaryDirectory(prefix=".pieces-", dir=quarantine) as scratch:
         pieces = Path(scratch)
-        shards = Shards(raw, texts or _read_texts(raw, recipe, data, pieces / "texts", say))
-        judged = judge(shards.without_texts(), recipe, data)
-        judged = judge_copies(judge_by_contract(judged, contract, shards.clean_columns, data))
+        read = read or _read(raw, recipe, data, pieces / "read", say)
+        shards = Shards(raw, read)
+        if verdicts:
+            judged = read_verdicts(verdicts)
+        else:
+            judged = judge(read_bucket(read, 0), recipe, data)
+            judged = settle(judge_by_contract(judged, contract, shards.clean_columns, data), recipe, data)
         if recipe.near_duplicates is not None:
             judged = drop_near_duplicates(judged, recipe.near_duplicates, shards.clean, say)
         refuse_too_many_bad_rows(judged, recipe.max_quarantine, shards.as_they_came, where)
@@ -78,15 +83,16 @@ def preprocess(
         of_kept = [name for name in _OF_KEPT if name in judged.columns]
         kept = judged.filter(pl.col("reason").is_null()).select("index", "split", *of_kept)
         judged = judged.drop("unknown", *of_kept)
-        kept = _split(kept, data, recipe)
-        classes = class_order(kept["classes"].explode().drop_nulls().unique(), data.labels)
+        if recipe.exact_shares:
+            kept = assign(kept, recipe, data)
+        classes = class_order({name for _, name in rows_of_each_class(kept)}, data.labels)
         dropped = int((judged["reason"] == Reason.UNMAPPED_LABEL.value).sum())
         refuse_missing_classes(kept, classes, where, dropped)
-        kept = kept.with_columns(_indices(classes, task).alias("label_index"))
-        together = kept.select(pl.col("key").bin.encode("hex"), label="label_index", split="assigned")
+        kept = kept.join(_indices(kept, classes, task), on="classes", how="left", maintain_order="left")
+        together = kept.select(label="label_index", split=pl.col("assigned").cast(pl.String))
         keep_contract(clean_splits(classes, task), together, where)
         del together
-        kept = kept.drop("key", "position", "split")
+        kept = kept.drop("split")
 
         away = turned_away(judged)
         by_itself = clean_rows(classes, task, weighted="counts" in kept.columns, pairs="text_pair" in shards.columns)
@@ -119,43 +125,23 @@ def preprocess(
     return RowsFacts(**sizes, labels=classes, task=task), facts
 
 
-def _read_texts(raw: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, folder: Path, say: Say) -> list[Path]:
-    folder.mkdir()
-    told = []
+def _read(raw: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, folder: Path, say: Say) -> list[Path]:
+    read, first = list[Path](), 0
     progress = Progress(say, "Reading texts", None, "rows")
     for shard in raw:
-        rows = pl.read_parquet(shard, glob=False)
-        told.append(folder / shard.name)
-        read_texts(rows, recipe.replace, data.kept_together).write_parquet(told[-1], compression="uncompressed")
-        progress.advance(rows.height)
+        read.append(folder / shard.stem)
+        read[-1].mkdir(parents=True)
+        rows = write_shard(shard, first, 1, recipe.replace, data.kept_together, read[-1], "uncompressed")
+        first += rows
+        progress.advance(rows)
     progress.finish()
-    return told
+    return read
 
 
-def _split(kept: pl.DataFrame, data: DataRecipe, recipe: PreprocessRecipe) -> pl.DataFrame:
-    given = pl.col("split").cast(pl.String)
-    if data.validation is not None:
-        return kept.with_columns(given.alias("assigned"))
-    if data.train is None:
-        return kept.with_columns(_assigned(kept, recipe, recipe.test_fraction))
-    # The test split is given, the validation split is not: it is cut out of the training rows.
-    train, test = kept.filter(given == "train"), kept.filter(given == "test")
-    both = [train.with_columns(_assigned(train, recipe, 0.0)), test.with_columns(given.alias("assigned"))]
-    return pl.concat(both).sort("index")
-
-
-def _assigned(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:
-    if recipe.exact_shares:
-        first = rows["classes"].list.first()
-        return split_exactly(rows["position"], first, recipe.validation_fraction, test_fraction)
-    return split_by_position(rows["position"], recipe.validation_fraction, test_fraction)
-
-
-def _indices(classes: list[str], task: Task) -> pl.Expr:
-    index = pl.element().replace_strict(classes, range(len(classes)), return_dtype=pl.Int32)
-    indices = pl.col("classes").list.eval(index).list.sort()
-    return indices if task == "multilabel" else indices.list.first()
-
-
-def _described(data: DataRecipe) -> str:
-    return ", ".join(f"data.{field}: {shown(handle, patterns=True)}" for field, handle in data.handles.items())
+def _indices(kept: pl.DataFrame, classes: list[str], task: Task) -> pl.DataFrame:
+    """For each value of `classes`, its `label_index`: of one class, or of several a list."""
+    listed = {value: sorted(map(classes.index, names)) for value, names in listed_names(kept["classes"]).items()}
+    table = pl.DataFrame(
+        list(listed.items()), {"classes": pl.Categorical, "label_index": pl.List(pl.Int32)}, orient="row"
+    )
+    return table if task == "multilabel" else table.with_columns(pl.col("label_index").list.first())

@@ -11,38 +11,42 @@ from schemas.data_recipe import DataRecipe
 from schemas.recipe import PreprocessRecipe
 from schemas.rows import LEAST_WEIGHT, MOST_WEIGHT, REASONS, Reason
 from tasks.preprocess.contract import Contract
-from tasks.preprocess.labels import read_labels
+from tasks.preprocess.labels import listed_names, read_labels
 from tasks.preprocess.texts import REPLACEMENT_CHARACTER
 
 # Which copy of a text is kept where given splits share one: the test split stays as it was given.
 _PRECEDENCE = {"test": 0, "validation": 1, "train": 2}
+# An index has 32 bits.
+_MOST_ROWS = 2**32
 
 
 def judge(rows: pl.DataFrame, recipe: PreprocessRecipe, data: DataRecipe) -> pl.DataFrame:
     """Judge each raw row by itself.
 
     Args:
-        rows: columns of a `raw` artifact (row, source, split, label, and `weight` where there are weights), and what
-            `read_texts` tells of the texts.
+        rows: their `index` (position in the data), columns of a `raw` artifact (row, source, split, label, and `weight`
+            where there are weights), and what `read_texts` tells of the texts.
         recipe: how short and how long a normalised text may be.
         data: the class map (without one, each label is the name of its class), what becomes of other labels, and what
             stands between the labels of a row. Spaces around a label are no part of it.
 
     Returns:
-        The same rows in the same order, with these columns more: `index` (position), `classes` (their names), `set` (a
-        number for each distinct set of classes), `unknown` (labels that have no class) and `reason` (null: the row is
-        sound). Where there are weights, `counts` too (the weight as a number, null where the row needs none and has
-        none).
+        The same rows in the same order, with these columns more: `classes` and `unknown` (see `read_labels`), `reason`
+        (null: the row is sound) and `broken` (null: no contract was asked yet). Where there are weights, `counts` too
+        (the weight as a number, null where the row needs none and has none).
     """
     # An empty string is no label.
     stripped = pl.col("label").cast(pl.String).str.strip_chars().replace({"": None})
-    table = rows.with_row_index("index").with_columns(stripped.alias("stripped"))
+    table = rows.with_columns(stripped.alias("stripped"))
     if "weight" in rows.columns:
         number = pl.col("weight").str.strip_chars().cast(pl.Float64, strict=False)
         table = table.with_columns(counts=pl.when(number.is_between(LEAST_WEIGHT, MOST_WEIGHT)).then(number))
     meanings = read_labels(table["stripped"], data.labels, data.label_separator, leave_out=data.unmapped == "drop")
     table = table.join(meanings, on="stripped", how="left", maintain_order="left")
-    table = table.with_columns(_own_reason(table.columns, recipe, data).cast(REASONS).alias("reason"))
+    table = table.with_columns(
+        _own_reason(table.columns, recipe, data).cast(REASONS).alias("reason"),
+        pl.lit(None, dtype=pl.Categorical).alias("broken"),
+    )
     return table.drop("undecodable", "missing", "shortest", "longest", "stripped")
 
 
@@ -90,40 +94,45 @@ def judge_by_contract(
         data: says whether a row has one label.
 
     Returns:
-        The same rows with the column `broken` more: which check the row breaks.
+        The same rows, with the check that a row breaks in `broken`.
 
     Raises:
         InvalidData: the rows as a whole break the contract.
     """
     if contract is None:
-        return judged.with_columns(pl.lit(None, dtype=pl.Categorical).alias("broken"))
-    classes = pl.col("classes")
-    label = classes.list.first() if data.label_separator is None else classes
-    sound = texts(judged.filter(pl.col("reason").is_null()).select("index", label=label))
+        return judged
+    sound = judged.filter(pl.col("reason").is_null()).select("index", "classes")
+    names = listed_names(sound["classes"])
+    classes = {"classes": pl.Series(list(names), dtype=pl.Categorical)}
+    label = pl.DataFrame(classes | {"label": pl.Series(list(names.values()), dtype=pl.List(pl.String))})
+    if data.label_separator is None:
+        label = label.with_columns(pl.col("label").list.first())
+    sound = texts(sound.join(label, on="classes", how="left", maintain_order="left"))
     broken = contract.broken(sound.select("index", pl.col("^text(_pair)?$"), "label")).cast({"broken": pl.Categorical})
     breaks_it = pl.lit(Reason.BROKEN_CONTRACT.value, dtype=REASONS)
     reason = pl.when(pl.col("broken").is_not_null()).then(breaks_it).otherwise("reason")
-    return judged.join(broken, on="index", how="left", maintain_order="left").with_columns(reason.alias("reason"))
+    table = judged.drop("broken").join(broken, on="index", how="left", maintain_order="left")
+    return table.with_columns(reason.alias("reason"))
 
 
 def judge_copies(judged: pl.DataFrame) -> pl.DataFrame:
     """Judge the rows that are sound so far by each other: of each text one is kept, and none with conflicting labels.
 
     Args:
-        judged: all rows.
+        judged: all rows, or some among which there are all copies of each text.
 
     Returns:
-        The same rows without `set`, and with the column `first_copy` more: of a duplicate the index of the copy that is
+        The same rows, and with the column `first_copy` more: of a duplicate the index of the copy that is
         kept, of a text with conflicting labels the index of its first copy.
     """
-    sound = judged.filter(pl.col("reason").is_null()).select("index", "key", "set", "split")
+    sound = judged.filter(pl.col("reason").is_null()).select("index", "key", "classes", "split")
     # Few texts occur more than once: only these are compared.
     several = sound.filter(pl.col("key").is_duplicated())
     copies = (
-        several.with_columns(rank(judged.height).alias("rank"))
+        several.with_columns(rank().alias("rank"))
         .with_columns(
-            (pl.col("set").n_unique().over("key") > 1).alias("conflict"),
-            (pl.col("rank").min().over("key") % max(judged.height, 1)).cast(pl.UInt32).alias("first_copy"),
+            (pl.col("classes").n_unique().over("key") > 1).alias("conflict"),
+            (pl.col("rank").min().over("key") % _MOST_ROWS).cast(pl.UInt32).alias("first_copy"),
         )
         .with_columns(
             pl.when("conflict")
@@ -142,10 +151,10 @@ def judge_copies(judged: pl.DataFrame) -> pl.DataFrame:
     return (
         judged.join(copies, on="index", how="left", maintain_order="left")
         .with_columns(pl.coalesce("reason", "copy_reason").alias("reason"))
-        .drop("copy_reason", "set")
+        .drop("copy_reason")
     )
 
 
-def rank(rows: int) -> pl.Expr:
+def rank() -> pl.Expr:
     """Of copies the first is kept: by split, then by position in the data. Splits that are not given rank alike."""
-    return pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * rows + pl.col("index")
+    return pl.col("split").replace_strict(_PRECEDENCE, default=0, return_dtype=pl.Int64) * _MOST_ROWS + pl.col("index")

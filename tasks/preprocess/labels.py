@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 import polars as pl
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?")
+
+NO_CLASSES = "[]"
+"""The `classes` of a row that has none of them."""
 
 
 def read_labels(
@@ -22,24 +26,33 @@ def read_labels(
         leave_out: whether, of several labels of a row, those that the map lacks are left out.
 
     Returns:
-        A row for each distinct value: `stripped` (the value), `classes` (list of class names, sorted; null where one of
-        the labels has no class), `set` (a number for each distinct set of classes), `unknown` (list of the labels that
-        have no class).
+        A row for each distinct value: `stripped` (the value), `classes` (class names, sorted; null where one of the
+        labels has no class), `unknown` (the labels that have no class; null where all have one). Names are listed as
+        `listed_names` reads them: lists for each row would take most of the memory.
     """
-    table: dict[str, list[Any]] = {"stripped": [], "classes": [], "set": [], "unknown": []}
-    sets: dict[tuple[str, ...], int] = {}
+    table: dict[str, list[str | None]] = {"stripped": [], "classes": [], "unknown": []}
     for value in labels.drop_nulls().unique(maintain_order=True):
         parts = [value] if separator is None else split_labels(value, separator)
         known = {part: part if classes is None else classes[part] for part in parts if _is_known(part, classes)}
-        names = tuple(sorted(set(known.values())))
+        unknown = [part for part in parts if part is not None and part not in known]
         left_out = separator is not None and leave_out and None not in parts
         whole = left_out or len(known) == len(parts)
         table["stripped"].append(value)
-        table["classes"].append(list(names) if whole else None)
-        table["set"].append(sets.setdefault(names, len(sets)) if whole else None)
-        table["unknown"].append([part for part in parts if part is not None and part not in known])
-    several = pl.List(pl.String)
-    return pl.DataFrame(table, schema={"stripped": pl.String, "classes": several, "set": pl.UInt32, "unknown": several})
+        table["classes"].append(json.dumps(sorted(set(known.values()))) if whole else None)
+        table["unknown"].append(json.dumps(unknown) if unknown else None)
+    return pl.DataFrame(table, schema={"stripped": pl.String, "classes": pl.Categorical, "unknown": pl.Categorical})
+
+
+def listed_names(column: pl.Series) -> dict[str, list[str]]:
+    """What the values of a column that `read_labels` gives stand for.
+
+    Args:
+        column: `classes` or `unknown`.
+
+    Returns:
+        Of each distinct value the names that it lists, sorted by value.
+    """
+    return {value: json.loads(value) for value in sorted(column.drop_nulls().unique().cast(pl.String))}
 
 
 def split_labels(value: str, separator: str) -> list[str | None]:
@@ -71,9 +84,10 @@ def rows_of_each_class(kept: pl.DataFrame) -> dict[tuple[str, str], int]:
     Returns:
         Rows by (split, class name), where there are any.
     """
-    memberships = kept.select("assigned", "classes").explode("classes").drop_nulls()
-    counted = memberships.group_by("assigned", "classes").agg(pl.len().alias("rows"))
-    return {(split, name): rows for split, name, rows in counted.iter_rows()}
+    names, counts = listed_names(kept["classes"]), Counter[tuple[str, str]]()
+    for split, classes, rows in kept.group_by("assigned", "classes").agg(pl.len()).iter_rows():
+        counts.update({(split, name): rows for name in names[classes]})
+    return counts
 
 
 def class_order(seen: Iterable[str], classes: Mapping[str, str] | None) -> list[str]:

@@ -90,14 +90,10 @@ def turned_away(judged: pl.DataFrame) -> TurnedAway:
 
 
 def _copies(judged: pl.DataFrame, reason: Reason) -> pl.DataFrame:
-    return judged.filter(pl.col("reason") == reason.value).join(
-        judged.select("index", "source", "row", "split"),
-        left_on="first_copy",
-        right_on="index",
-        how="left",
-        suffix="_kept",
-        maintain_order="left",
-    )
+    copies = judged.filter(pl.col("reason") == reason.value)
+    # By position, which is what an index is: a join of all rows would take memory for each.
+    kept = judged.select(pl.col("source", "row", "split").name.suffix("_kept"))[copies["first_copy"]]
+    return pl.concat([copies, kept], how="horizontal")
 
 
 def _leaks(copies: pl.DataFrame) -> pl.DataFrame:

@@ -44,9 +44,9 @@ def drop_near_duplicates(
         The same rows: near duplicates have that `reason`, the index of the copy that is kept as `first_copy`, and the
         `similarity` to it.
     """
-    kept = judged.filter(pl.col("reason").is_null()).sort(rank(judged.height))
+    kept = judged.filter(pl.col("reason").is_null()).sort(rank())
     # Texts of other classes are no copies: one word may change what a text means.
-    classes = kept["classes"].list.join("\0").rank("dense").to_list()
+    classes = kept["classes"].to_physical().to_list()
     copies = near_duplicates(texts(kept).to_list(), classes, threshold, say)
     found = {
         "index": [kept["index"][position] for position in copies],

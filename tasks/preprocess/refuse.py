@@ -1,13 +1,16 @@
 """Refuses data that is unusable as a whole, with a table that says why; and tells of data that comes near it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from hubtune.errors import InvalidData, QuarantineLimitExceeded
+from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts
 from schemas.rows import QUARANTINE_REASONS, Reason
-from tasks.preprocess.labels import rows_of_each_class
+from tasks.http import shown
+from tasks.preprocess.labels import listed_names, rows_of_each_class
 from tasks.preprocess.visible import visible
 
 # Classes that a message lists; a label column named by mistake can hold thousands.
@@ -56,6 +59,11 @@ def refuse_too_many_bad_rows(
     )
 
 
+def described(data: DataRecipe) -> str:
+    """The source of the rows, for messages."""
+    return ", ".join(f"data.{field}: {shown(handle, patterns=True)}" for field, handle in data.handles.items())
+
+
 def much_in_quarantine(facts: QuarantineFacts, limit: float) -> str | None:
     """Tell of rows in quarantine whose share is more than half of what is allowed.
 
@@ -90,7 +98,8 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
     Raises:
         InvalidData: with a table of rows by class and split.
     """
-    found = sorted(kept["classes"].explode().drop_nulls().unique())
+    counts = rows_of_each_class(kept)
+    found = sorted({name for _, name in counts})
     if len(found) < 2:
         raise InvalidData(
             f"A classifier needs at least two classes; the {kept.height:,} clean rows have "
@@ -98,7 +107,6 @@ def refuse_missing_classes(kept: pl.DataFrame, classes: Sequence[str], where: st
             where=where,
             remedy="Add rows of another class, or correct data.label and data.labels.",
         )
-    counts = rows_of_each_class(kept)
     if len(counts) == len(SPLITS) * len(classes):
         _refuse_a_class_of_all(counts, kept, classes, where)
         return
@@ -132,10 +140,12 @@ def _refuse_a_class_of_all(
 
 def _remedy(judged: pl.DataFrame) -> str:
     bad = judged.filter(pl.col("reason") == Reason.UNKNOWN_LABEL.value)
-    unknown = bad["unknown"].explode().drop_nulls().alias("label")
-    if unknown.is_empty():
+    names, unknown = listed_names(bad["unknown"]), Counter[str]()
+    for listed, rows in bad["unknown"].drop_nulls().value_counts().iter_rows():
+        unknown.update(dict.fromkeys(names[listed], rows))
+    if not unknown:
         return "Repair the rows, or raise preprocess.max_quarantine."
-    often = unknown.value_counts(name="rows").sort("rows", "label", descending=[True, False]).head(5)["label"]
+    often = sorted(unknown, key=lambda value: (-unknown[value], value))[:5]
     values = ", ".join(repr(visible(value, 40)) for value in often)
     return f"Map the labels that are wanted in data.labels (unknown: {values}), repair the rows, or raise the limit."
 

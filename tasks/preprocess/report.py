@@ -18,7 +18,7 @@ from schemas.train_recipe import Task
 from tasks.document_html import html_page
 from tasks.document_markdown import markdown_page
 from tasks.preprocess.changes import KINDS
-from tasks.preprocess.labels import rows_of_each_class
+from tasks.preprocess.labels import NO_CLASSES, rows_of_each_class
 from tasks.preprocess.listing import LISTED_IN_FULL, Listing, TurnedAway, listing
 from tasks.preprocess.report_page import MOST_TOKENS, document
 from tasks.preprocess.visible import visible
@@ -81,7 +81,7 @@ def write_report(
         weights = kept["counts"].drop_nulls().to_list()
         report["weights"] = {"min": min(weights), "mean": math.fsum(weights) / len(weights), "max": max(weights)}
     if task == "multilabel":
-        report["none_of_the_classes"] = int((kept["classes"].list.len() == 0).sum())
+        report["none_of_the_classes"] = int((kept["classes"] == NO_CLASSES).sum())
     text = json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     written = document(report)
@@ -151,8 +151,9 @@ def _duplicates(copies: Listing, leaks: pl.DataFrame, texts: pl.DataFrame) -> di
 
 
 def _normalised(judged: pl.DataFrame, changed: pl.DataFrame, texts: pl.DataFrame) -> dict[str, Any]:
-    place = judged.select("index", "row", "source", "split", "label")
-    changed = changed.join(place, on="index", how="left", maintain_order="left")
+    # By position, which is what an index is: a join of all rows would take memory for each.
+    place = judged.select("row", "source", "split", "label")[changed["index"]]
+    changed = pl.concat([changed, place], how="horizontal")
     rows = listing(changed.with_columns(pl.col("changes").list.join(", ")), "changes")
     listed = _listed(rows, texts, lambda row: _place(row) | {"changes": row["changes"]} | _as_it_came(row))
     counts = dict(changed["changes"].explode().value_counts().iter_rows())

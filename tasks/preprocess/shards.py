@@ -1,4 +1,4 @@
-"""Raw rows and what is told of their texts, on disk: texts are in memory for a shard at a time."""
+"""Raw rows and their normalised texts, on disk: they are in memory for a shard at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,13 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from hubtune.inference.pairs import BETWEEN
-from schemas.handoff import SPLITS
+from tasks.preprocess.buckets import CLEAN, TEXTS_FILE
 from tasks.preprocess.texts import text_columns
 
-# Of the raw rows, what is in memory for all of them at once: what rows are judged by.
-_JUDGED_BY = ("row", "source", "split", "label", "weight")
-# Of what is told of texts, what is not.
-_CLEAN = "clean"
 # Rows that are worked on together, if shards are smaller: each of many small files is a shard.
 _TOGETHER = 5_000
 
@@ -22,34 +18,20 @@ class Shards:
 
     Args:
         raw: the shards of a `raw` artifact.
-        texts: what `read_texts` tells of each.
+        read: folder of each with what `write_shard` wrote of it.
     """
 
-    def __init__(self, raw: Sequence[Path], texts: Sequence[Path]) -> None:
-        self._files = list(zip(raw, texts, strict=True))
+    def __init__(self, raw: Sequence[Path], read: Sequence[Path]) -> None:
+        self._files = list(zip(raw, (folder / TEXTS_FILE for folder in read), strict=True))
         self.columns = list(pl.read_parquet_schema(raw[0]))
         """Of the raw rows."""
-
-    def without_texts(self) -> pl.DataFrame:
-        """What rows are judged by: columns of the raw rows and of `read_texts`, without texts."""
-        tables = []
-        for raw, texts in self._files:
-            wanted = [name for name in _JUDGED_BY if name in self.columns]
-            rows = pl.read_parquet(raw, columns=wanted, glob=False).with_columns(
-                # A few values, again and again.
-                pl.col("source", "label").cast(pl.Categorical),
-                pl.col("split").cast(pl.Enum(SPLITS)),
-            )
-            told = pl.read_parquet(texts, glob=False).drop(_CLEAN)
-            tables.append(pl.concat([rows, told], how="horizontal"))
-        return pl.concat(tables)
 
     def each(self) -> Iterator[pl.DataFrame]:
         """The shards, small ones together: the raw rows with their `index`, `clean` text and `key`."""
         tables: list[pl.DataFrame] = []
         start = waiting = 0
         for raw, texts in self._files:
-            told = pl.read_parquet(texts, columns=[_CLEAN, "key"], glob=False)
+            told = pl.read_parquet(texts, glob=False)
             rows = pl.read_parquet(raw, glob=False)
             tables.append(pl.concat([rows.with_row_index("index", start), told], how="horizontal"))
             start, waiting = start + rows.height, waiting + rows.height
@@ -68,8 +50,8 @@ class Shards:
         Returns:
             `clean`, of each row.
         """
-        texts = pl.concat(pl.read_parquet(texts, columns=[_CLEAN], glob=False) for _, texts in self._files)
-        return texts[_CLEAN].gather(rows["index"])
+        texts = pl.concat(pl.read_parquet(texts, columns=[CLEAN], glob=False) for _, texts in self._files)
+        return texts[CLEAN].gather(rows["index"])
 
     def clean_columns(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The normalised texts of some rows, all in memory.

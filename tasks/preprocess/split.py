@@ -94,4 +94,4 @@ def _cut(table: pl.DataFrame, is_test: pl.Expr, is_validation: pl.Expr) -> pl.Se
     split = (
         pl.when(is_test).then(pl.lit("test")).when(is_validation).then(pl.lit("validation")).otherwise(pl.lit("train"))
     )
-    return table.select(split.alias("assigned"))["assigned"]
+    return table.select(split.cast(pl.Enum(SPLITS)).alias("assigned"))["assigned"]

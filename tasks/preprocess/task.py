@@ -14,17 +14,21 @@ from hubtune.inference.replacements import Replacement
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
-from schemas.handoff import QuarantineFacts, TextsFacts
+from schemas.handoff import QuarantineFacts, TextsFacts, VerdictsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.report import QUARANTINE_EVENT
-from tasks.cluster import has_cluster, run_each
+from tasks.cluster import has_cluster, workers
 from tasks.execution import RETRY, Outputs, outputs_of, run_once, say
 from tasks.run_page import data_key, show_report
 
 VERSION = 4
-TEXTS_VERSION = 2
+TEXTS_VERSION = 3
+VERDICTS_VERSION = 1
 
-_TEXTS = "texts.parquet"
+# As many as shards, so that a bucket is as large as one; of more, each shard would have too many small files.
+_MOST_BUCKETS = 64
+# What becomes of a row in its bucket depends on nothing else in this section of the recipe.
+_JUDGED_BY = {"min_characters", "max_characters", "validation_fraction", "test_fraction", "exact_shares"}
 
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
@@ -54,14 +58,13 @@ def preprocess_rows(
         from tasks.preprocess.clean import preprocess
         from tasks.preprocess.texts import raw_shards
 
-        shards, texts = raw_shards(store.checkout(raw)), list[Path]()
+        shards, read, verdicts = raw_shards(store.checkout(raw)), list[Path](), list[Path]()
         if has_cluster() and len(shards) > 1:
-            shard = {"raw": raw, "replace": recipe.replace, "together": data.kept_together}
-            others = {"store": store.root, "refresh": refresh}
-            made = run_each(read_shard, [shard | others | {"shard": path.name} for path in shards])
-            texts = [store.checkout(each["texts"]) / _TEXTS for each in made]
+            read, verdicts = _on_cluster(store, raw, shards, recipe, data, refresh)
         with store.scratch() as rows, store.scratch() as quarantine:
-            rows_facts, quarantine_facts = preprocess(shards, texts, recipe, data, contract, rows, quarantine, say())
+            rows_facts, quarantine_facts = preprocess(
+                shards, read, verdicts, recipe, data, contract, rows, quarantine, say()
+            )
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),
                 "quarantine": store.put(
@@ -83,6 +86,36 @@ def preprocess_rows(
     report = (store.checkout(outputs["quarantine"]) / "report.md").read_text(encoding="utf-8")
     show_report(report, data_key(name), f"The rows of {name}: what came in, what was kept, what was turned away")
     return result
+
+
+def _on_cluster(
+    store: Store, raw: Artifact, shards: list[Path], recipe: PreprocessRecipe, data: DataRecipe, refresh: bool
+) -> tuple[list[Path], list[Path]]:
+    """Read the shards, and judge their rows bucket by bucket, on the workers of a cluster.
+
+    A contract of the user's own is asked of all sound rows at once, before copies are judged: with one there is a
+    single bucket, which is left to the task that asks.
+
+    Returns:
+        What was read of each shard, and what became of the rows of each bucket.
+    """
+    from tasks.preprocess.buckets import TEXTS_FILE, VERDICTS_FILE, first_rows
+
+    buckets = min(len(shards), _MOST_BUCKETS) if recipe.contract is None else 1
+    others = {"store": store.root, "refresh": refresh}
+    shard = {"raw": raw, "buckets": buckets, "replace": recipe.replace, "together": data.kept_together}
+    places = zip(shards, first_rows(shards), strict=True)
+    with workers() as run_each:
+        made = run_each(read_shard, [shard | others | {"shard": path.name, "first": first} for path, first in places])
+        texts = [each["texts"] for each in made]
+        if recipe.contract is not None:
+            return [store.checkout(each) for each in texts], []
+        bucket = {"texts": texts, "recipe": recipe, "data": data}
+        verdicts = run_each(judge_bucket, [bucket | others | {"bucket": number} for number in range(buckets)])
+    return (
+        [store.checkout(each, only=lambda path: path == TEXTS_FILE) for each in texts],
+        [store.checkout(each["verdicts"]) / VERDICTS_FILE for each in verdicts],
+    )
 
 
 def _tell_of_quarantine(quarantine: Artifact, limit: float) -> None:
@@ -107,6 +140,8 @@ def _tell_of_quarantine(quarantine: Artifact, limit: float) -> None:
 def read_shard(
     raw: Artifact,
     shard: str,
+    first: int,
+    buckets: int,
     replace: list[Replacement],
     together: Literal["group", "text", "text_pair"] | None,
     store: str,
@@ -117,28 +152,72 @@ def read_shard(
     Args:
         raw: the rows as they came.
         shard: name of the shard's file.
+        first: index of its first row among all rows.
+        buckets: how many there are for the rows.
         replace: what is replaced in the texts.
         together: the column whose equal values are kept in one split.
         store: root of the artifact store.
         refresh: do it even if the result is in the store.
 
     Returns:
-        `texts`: what is told of the texts of the shard.
+        `texts`: what is told of the texts of the shard, and by bucket what its rows are judged by.
     """
     opened = Store.open(store)
 
     def work(producer: Producer) -> Outputs:
-        import polars as pl
+        from tasks.preprocess.buckets import write_shard
 
-        from tasks.preprocess.texts import read_texts
-
-        folder = opened.checkout(raw, only=lambda path: path == f"rows/{shard}")
-        table = read_texts(pl.read_parquet(folder / "rows" / shard, glob=False), replace, together)
-        say()(f"the texts of {table.height:,} rows are read")
+        path = opened.checkout(raw, only=lambda path: path == f"rows/{shard}") / "rows" / shard
         with opened.scratch() as made:
-            table.write_parquet(made / _TEXTS, compression="zstd")
-            facts = TextsFacts(rows=table.height)
+            rows = write_shard(path, first, buckets, replace, together, made, "zstd")
+            say()(f"the texts of {rows:,} rows are read")
+            facts = TextsFacts(rows=rows)
             return {"texts": opened.put("texts", made, producer=producer, inputs=[raw], facts=facts)}
 
     parameters = {"shard": shard, "replace": replace, "together": together, "normalisation": NORMALISATION}
+    parameters |= {"first": first, "buckets": buckets}
     return run_once(opened, "preprocess.texts", TEXTS_VERSION, parameters, [raw], work, refresh=refresh)
+
+
+# As for shards.
+@task(name="Judge bucket", task_run_name="Judge rows of bucket {bucket}", **(RETRY | {"retries": 0}))
+def judge_bucket(
+    texts: list[Artifact], bucket: int, recipe: PreprocessRecipe, data: DataRecipe, store: str, refresh: bool = False
+) -> Outputs | State[Outputs]:
+    """Judge the rows of a bucket, each by itself and by its copies, and split them. It may run anywhere, too.
+
+    Args:
+        texts: what `read_shard` gave for each shard, in the order of the rows.
+        bucket: its number.
+        recipe: limits, shares.
+        data: the class map; which splits are given.
+        store: root of the artifact store.
+        refresh: do it even if the result is in the store.
+
+    Returns:
+        `verdicts`: what became of each row.
+    """
+    opened = Store.open(store)
+
+    def work(producer: Producer) -> Outputs:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from tasks.preprocess.buckets import VERDICTS_FILE, bucket_file, read_bucket, write_verdicts
+        from tasks.preprocess.judge import judge
+        from tasks.preprocess.settle import settle
+
+        wanted = bucket_file(bucket)
+        with ThreadPoolExecutor(max_workers=8) as threads:  # a store in the cloud takes some round trips for each
+            folders = list(threads.map(lambda each: opened.checkout(each, only=lambda path: path == wanted), texts))
+        table = settle(judge(read_bucket(folders, bucket), recipe, data), recipe, data)
+        say()(f"{table.height:,} rows are judged")
+        with opened.scratch() as made:
+            write_verdicts(table, made / VERDICTS_FILE)
+            facts = VerdictsFacts(rows=table.height)
+            return {"verdicts": opened.put("verdicts", made, producer=producer, inputs=texts, facts=facts)}
+
+    # Another limit of the quarantine, say, is no reason to judge again.
+    parameters = recipe.model_dump(include=_JUDGED_BY) | {"labels": list((data.labels or {}).items())}
+    parameters |= {"unmapped": data.unmapped, "label_separator": data.label_separator, "bucket": bucket}
+    parameters |= {"given": sorted(data.handles)}
+    return run_once(opened, "preprocess.verdicts", VERDICTS_VERSION, parameters, texts, work, refresh=refresh)

@@ -13,9 +13,12 @@ import pytest
 from schemas.data_recipe import DataRecipe
 from schemas.handoff import SPLITS, QuarantineFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
+from tasks.preprocess.buckets import first_rows, read_bucket, write_shard, write_verdicts
 from tasks.preprocess.clean import preprocess
 from tasks.preprocess.contract import Contract
 from tasks.preprocess.judge import judge, judge_by_contract, judge_copies
+from tasks.preprocess.labels import listed_names
+from tasks.preprocess.settle import settle
 from tasks.preprocess.texts import raw_shards, read_texts
 
 RAW_SCHEMA = {"row": pl.Int64, "source": pl.String, "split": pl.String, "text": pl.String, "label": pl.String}
@@ -76,17 +79,36 @@ def judged(
     contract: Contract | None = None,
     **recipe: Any,
 ) -> pl.DataFrame:
-    """What is said of rows: of each, by the contract, and of copies."""
+    """What is said of rows: of each, by the contract, and of copies; `classes` as lists."""
     data = {"source": "data.csv", "labels": labels, "label_separator": separator, "unmapped": unmapped}
     wanted = PreprocessRecipe(**recipe)
     raw = raw_table(rows)
     told, recipe_of_data = read_texts(raw, wanted.replace, None), DataRecipe.model_validate(data)
-    found = judge(pl.concat([raw.drop("text"), told.drop("clean")], how="horizontal"), wanted, recipe_of_data)
+    judged_by = pl.concat([raw.drop("text"), told.drop("clean")], how="horizontal").with_row_index("index")
+    found = judge(judged_by, wanted, recipe_of_data)
 
     def texts(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(told["clean"].gather(rows["index"]).alias("text"))
 
-    return judge_copies(judge_by_contract(found, contract, texts, recipe_of_data))
+    outcome = judge_copies(judge_by_contract(found, contract, texts, recipe_of_data))
+    names = listed_names(outcome["classes"])
+    lists = [None if value is None else names[value] for value in outcome["classes"].to_list()]
+    return outcome.with_columns(pl.Series("classes", lists, dtype=pl.List(pl.String)))
+
+
+def in_buckets(
+    raw: Sequence[Path], buckets: int, recipe: PreprocessRecipe, data: DataRecipe, folder: Path
+) -> tuple[list[Path], list[Path]]:
+    """What a cluster makes of shards: what is told of the texts of each, and what became of the rows of each bucket."""
+    read, verdicts = list[Path](), list[Path]()
+    for shard, first in zip(raw, first_rows(raw), strict=True):
+        read.append(folder / f"read {shard.stem}")
+        read[-1].mkdir()
+        write_shard(shard, first, buckets, recipe.replace, data.kept_together, read[-1], "zstd")
+    for bucket in range(buckets):
+        verdicts.append(folder / f"verdicts {bucket}.parquet")
+        write_verdicts(settle(judge(read_bucket(read, bucket), recipe, data), recipe, data), verdicts[-1])
+    return read, verdicts
 
 
 @pytest.fixture
@@ -113,6 +135,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         grouped = {"group": "group"} if "group" in table.columns else {}
         facts, away = preprocess(
             raw_shards(folder / "raw"),
+            [],
             [],
             wanted,
             DataRecipe.model_validate(

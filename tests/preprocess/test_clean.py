@@ -16,7 +16,7 @@ from schemas.recipe import PreprocessRecipe
 from tasks.preprocess import write_rows
 from tasks.preprocess.clean import preprocess
 from tasks.preprocess.texts import raw_shards
-from tests.preprocess.conftest import RAW_SCHEMA, Outcome, Row, Run, raw_table, sound_rows
+from tests.preprocess.conftest import RAW_SCHEMA, Outcome, Row, Run, in_buckets, raw_table, sound_rows
 
 MAP = {"0": "sincere", "1": "insincere"}
 
@@ -232,7 +232,8 @@ from tasks.preprocess.clean import preprocess
 from tasks.preprocess.texts import raw_shards
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()
-preprocess(raw_shards(raw), [], PreprocessRecipe(), DataRecipe(source="elsewhere.csv"), None, rows, quarantine, print)
+shards, elsewhere = raw_shards(raw), DataRecipe(source="elsewhere.csv")
+preprocess(shards, [], [], PreprocessRecipe(), elsewhere, None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
     # Nor does it matter how many cores Polars has.
@@ -254,7 +255,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_files_do_not_depend_on_shards(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_do_not_depend_on_shards_or_buckets(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_rows, "_GROUP_ROWS", 16)
     data, recipe = CASES[case]
     rows = []
@@ -272,7 +273,8 @@ def test_files_do_not_depend_on_shards(case: str, tmp_path: Path, monkeypatch: p
     table = pl.DataFrame(rows).select(*wanted, *(["slice.s"] if "slices" in data else [])).cast(RAW_SCHEMA)  # type: ignore[arg-type]
     settings = DataRecipe.model_validate({"source": "data.csv", "labels": {"0": "even", "1": "odd"}} | data)
     contents = []
-    for cuts in ([0, 400], [0, 0, 1, 150, 150, 399, 400]):
+    wanted_recipe = PreprocessRecipe(**recipe)
+    for cuts, buckets in (([0, 400], 0), ([0, 0, 1, 150, 150, 399, 400], 0), ([0, 150, 400], 5)):
         folder = tmp_path / f"{len(cuts)}"
         for name in ("raw/rows", "rows", "quarantine"):
             (folder / name).mkdir(parents=True)
@@ -280,10 +282,11 @@ def test_files_do_not_depend_on_shards(case: str, tmp_path: Path, monkeypatch: p
             table[start:end].write_parquet(folder / "raw" / "rows" / f"{shard:05d}.parquet")
         places = folder / "rows", folder / "quarantine"
         shards = raw_shards(folder / "raw")
-        facts = preprocess(shards, [], PreprocessRecipe(**recipe), settings, None, *places, lambda line: None)
+        read, verdicts = in_buckets(shards, buckets, wanted_recipe, settings, folder) if buckets else ([], [])
+        facts = preprocess(shards, read, verdicts, wanted_recipe, settings, None, *places, lambda line: None)
         contents.append(Outcome(*facts, *places).contents())
         assert facts[1].quarantined > 0
-    assert contents[0] == contents[1]
+    assert contents[0] == contents[1] == contents[2]
 
 
 def test_texts_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
@@ -309,7 +312,7 @@ for part in (shards[:12], shards):
     places = [folder / f"{len(part)}" / name for name in ("rows", "quarantine")]
     for place in places:
         place.mkdir(parents=True)
-    preprocess(part, [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
+    preprocess(part, [], [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 print(peaks[1] - peaks[0])
 """

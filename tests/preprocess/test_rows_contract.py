@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubtune.inference.normalise import normalise
-from schemas.rows import NORMALISED_ALREADY, clean_rows, clean_splits
+from schemas.rows import NORMALISED_ALREADY, clean_keys, clean_rows, clean_splits
 from schemas.train_recipe import Task
 
 WORDS = [f"Is {number} a number?" for number in range(6)]
@@ -23,13 +23,14 @@ def clean(**changes: list[Any]) -> pl.DataFrame:
 
 
 def splits(**changes: list[Any]) -> pl.DataFrame:
-    columns: dict[str, list[Any]] = {"key": KEYS, "label": [0, 1] * 3, "split": GIVEN}
+    columns: dict[str, list[Any]] = {"label": [0, 1] * 3, "split": GIVEN}
     return pl.DataFrame(columns | changes, schema_overrides={"label": pl.Int32})
 
 
 def test_clean_rows_pass() -> None:
     clean_rows(["a", "b"]).validate(clean(), lazy=True)
     clean_rows(["a", "b"]).validate(clean().head(1), lazy=True)
+    clean_keys().validate(pl.DataFrame({"key": KEYS}), lazy=True)
     clean_splits(["a", "b"]).validate(splits(), lazy=True)
 
 
@@ -52,8 +53,6 @@ def test_each_breach_of_a_row_is_found(changes: dict[str, list[Any]], check: str
 @pytest.mark.parametrize(
     ("changes", "check"),
     [
-        ({"key": [KEYS[1], *KEYS[1:]]}, "field_uniqueness"),
-        ({"key": ["0", *KEYS[1:]]}, "str_length"),
         ({"split": ["tset", *GIVEN[1:]]}, "isin"),
         ({"label": [0, 1, 0, 1, 0, 0]}, "each split has rows of each class"),
     ],
@@ -61,6 +60,13 @@ def test_each_breach_of_a_row_is_found(changes: dict[str, list[Any]], check: str
 def test_each_breach_of_the_splits_is_found(changes: dict[str, list[Any]], check: str) -> None:
     with pytest.raises(pandera.errors.SchemaErrors) as caught:
         clean_splits(["a", "b"]).validate(splits(**changes), lazy=True)
+    assert any(check in str(found) for found in caught.value.failure_cases["check"])
+
+
+@pytest.mark.parametrize(("wrong", "check"), [(KEYS[1], "field_uniqueness"), ("0", "str_length")])
+def test_each_breach_of_the_keys_is_found(wrong: str, check: str) -> None:
+    with pytest.raises(pandera.errors.SchemaErrors) as caught:
+        clean_keys().validate(pl.DataFrame({"key": [wrong, *KEYS[1:]]}), lazy=True)
     assert any(check in str(found) for found in caught.value.failure_cases["check"])
 
 

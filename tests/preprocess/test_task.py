@@ -1,7 +1,9 @@
 """What the store remembers a preprocessing by."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -49,6 +51,36 @@ def split_of(result: execution.Outputs, place: int) -> list[int]:
     )
     texts = pl.col("text").str.split(" ｜ ").list.get(place).alias("side")
     return kept.group_by(texts).agg(pl.col("split").n_unique())["split"].unique().sort().to_list()
+
+
+def test_a_bucket_is_judged_again_where_its_verdicts_depend_on_what_has_changed() -> None:
+    raw, data = pairs(), {"source": "pairs.csv", "text": "question", "text_pair": "answer"}
+    store = Store.open().root
+    told = task.read_shard.fn(raw, "00000.parquet", 0, 2, [], None, store)
+    texts = [execution.outputs_of(told)["texts"]]
+
+    def judged(bucket: int = 0, changes: Mapping[str, Any] | None = None, **recipe: Any) -> bool:
+        """Whether there was something to do."""
+        wanted = DataRecipe.model_validate({**data, **(changes or {})})
+        return isinstance(
+            task.judge_bucket.fn(texts, bucket, PreprocessRecipe.model_validate(recipe), wanted, store), dict
+        )
+
+    assert judged()
+    # Limits and what is done with all rows are for whoever asks.
+    assert not judged(max_quarantine=0.5, near_duplicates=0.9, replace=["urls"])
+    assert judged(bucket=1)
+    shares: list[dict[str, Any]] = [{"test_fraction": 0.2}, {"validation_fraction": 0.2}, {"exact_shares": True}]
+    for changed in (*shares, {"min_characters": 2}, {"max_characters": 99}):
+        assert judged(**changed)
+    labels = {"0": "even", "1": "odd"}
+    orders: list[dict[str, Any]] = [
+        {"labels": labels},
+        {"labels": labels, "unmapped": "drop"},
+        {"label_separator": ","},
+    ]
+    for changed in (*orders, {"source": None, "train": "train.csv", "test": "test.csv"}):
+        assert judged(changes=changed)
 
 
 def test_another_column_that_keeps_rows_together_is_another_result() -> None:

@@ -1,4 +1,4 @@
-"""Embeds and preprocesses small data sets in shards, as a flow: `... RAW [ROWS MODEL]`. Prints the digests."""
+"""Embeds and preprocesses small data sets in shards, as a flow: `... RAW CASE,... [ROWS MODEL]`. Prints the digests."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ from tasks.preprocess.task import preprocess_rows
 from tasks.retrain import task
 from tasks.retrain.task import embed_texts, tokenise_texts
 from tests.retrain.small_inputs import FACTS, LABELS, MAX_LENGTH, recipe
+from tests.road.shard_cases import CASES
 
 PRODUCER = Producer(task="test", version=1, parameters={})
 
@@ -23,11 +24,16 @@ task.SHARD_TEXTS = 150
 
 
 @flow(name="Work in shards", result_serializer="json")
-def work_in_shards(raw: Path, inputs: list[Path]) -> list[str]:
-    embedded = embed_in_shards(*inputs) if inputs else []
-    rows = Store.open().put("raw", raw, producer=PRODUCER, facts=RawFacts(rows=900, files=1, given_splits=False))
-    made = outputs_of(preprocess_rows(rows, PreprocessRecipe(), DataRecipe(source="data.csv"), "shards"))
-    return [*embedded, *(artifact.digest for artifact in made.values())]
+def work_in_shards(raw: Path, cases: list[str], inputs: list[Path]) -> dict[str, list[str]]:
+    digests = {"embeddings": embed_in_shards(*inputs)} if inputs else {}
+    for case in cases:
+        folder = raw / case if (raw / case).exists() else raw / "plain"
+        facts = RawFacts(rows=900, files=1, given_splits=case == "given")
+        rows = Store.open().put("raw", folder, producer=PRODUCER, facts=facts)
+        recipe, data = CASES[case]
+        made = outputs_of(preprocess_rows(rows, PreprocessRecipe(**recipe), DataRecipe.model_validate(data), "shards"))
+        digests[case] = [artifact.digest for artifact in made.values()]
+    return digests
 
 
 def embed_in_shards(rows: Path, model: Path) -> list[str]:
@@ -40,5 +46,5 @@ def embed_in_shards(rows: Path, model: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    raw, *inputs = map(Path, sys.argv[1:])
-    print(json.dumps(work_in_shards(raw, inputs)))
+    raw, cases, *inputs = sys.argv[1:]
+    print(json.dumps(work_in_shards(Path(raw), cases.split(","), list(map(Path, inputs)))))
