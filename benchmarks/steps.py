@@ -74,7 +74,7 @@ def take_steps(prepared: Prepared, lanes: int, seed: int) -> dict[str, Any]:
     head = new_head(encoder.width, len(labels), recipe, drop_input=True)
     groups = trained_groups(encoder, 0, prepared.facts)
     variables = [*(variable for group in groups for variable in group), *head.variables]
-    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, lagging=encoder.bert.words)
+    optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, lagging=encoder.words)
     step = TrainingStep(encoder, head, variables, optimizer, make_loss(recipe, labels, train.labels), lanes=lanes)
     batches = training_batches(inputs.lengths, recipe.batch_size, np.random.default_rng(seed))
 

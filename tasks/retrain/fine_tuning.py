@@ -81,7 +81,8 @@ def fine_tune(
     variables = [*(variable for group in groups for variable in group), *head.variables]
     scale = LossScale() if precision == "float16" else None
     shares = _rates(groups, head, recipe.layer_decay)
-    # An accelerator moves the whole table of word vectors as fast as some rows of it.
+    # Elsewhere each step moves the whole table: on several devices the copies of its rows would have to lag alike, and
+    # on an accelerator nothing was tried.
     lags = strategy is None and on_processors(strategy) and scale is None
     words = encoder.words if lags else None
     optimizer = AdamW(variables, recipe.weight_decay, recipe.clip_norm, shares, scale, words)

@@ -18,6 +18,9 @@ from tasks.retrain.validation import ValidationMetrics
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+# What the names of arrays begin with that tell how far the rows of a table lag behind.
+_ROWS = "rows/"
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -79,6 +82,7 @@ class TrainingState:
         return {
             **{f"variable/{number}": value for number, value in enumerate(self.weights())},
             **{f"optimizer/{number}": np.asarray(value.numpy()) for number, value in enumerate(self.optimizer.state)},
+            **{f"{_ROWS}{name}": value for name, value in self.optimizer.state_of_rows.items()},
             **{f"best/{number}": value for number, value in enumerate(self.best)},
             "losses": np.array(self.losses, np.float32),
         }
@@ -97,6 +101,9 @@ class TrainingState:
         self.assign([arrays[f"variable/{number}"] for number in range(len(self.variables))])
         for number, value in enumerate(self.optimizer.state):
             value.assign(arrays[f"optimizer/{number}"].reshape(value.shape))
+        self.optimizer.restore_rows(
+            {name.removeprefix(_ROWS): value for name, value in arrays.items() if name.startswith(_ROWS)}
+        )
         self.best = [arrays[f"best/{number}"] for number in range(len(self.variables))]
         self.losses = list(arrays["losses"])
         self.epoch, self.history, self.parts = epoch, history, parts

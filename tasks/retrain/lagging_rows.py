@@ -1,6 +1,6 @@
 """Rows of a table that AdamW moves when they are needed, to where it would have moved them step by step.
 
-A batch has use of some hundreds of the many thousand rows of a table of word vectors. The others have a gradient of
+A batch uses some hundreds of the many thousand rows of a table of word vectors. The others have a gradient of
 zero, and AdamW moves them all the same: by their momentum, and by decay. Here they lag behind, and what a row has
 missed is done at once when a batch needs it. Of a row that was moved last in step s, with moments m and v then, each
 missed step j = s + 1 ... t does
@@ -21,12 +21,13 @@ c_j, stands for them: A = sum c_j, B = sum c_j / a_j,
 That is exact to the first order in epsilon / sqrt(v), and where m is 0. K, A and B depend on s and t alone.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tasks.retrain.tensorflow_setup import Tensor
 
 # Steps after which all rows are brought up to date. K, A and B are kept for each of them, and a step takes time for
-# each; bringing a table up to date takes about as long as one step that moves all of it.
+# each (0.6 ms for 1,000); bringing a table up to date takes longer than a step that moves all of it.
 WINDOW = 1_000
 # Rows that are brought up to date at a time, so that it takes little memory.
 _ROWS = 4_096
@@ -70,18 +71,23 @@ class LaggingRows:
         # K, A and B for rows that were moved last in step 0, 1, ... In 64 bits: they are sums over many steps.
         self._kept = tf.Variable(tf.ones(WINDOW + 1, tf.float64), trainable=False)
         self._sums = tf.Variable(tf.zeros(WINDOW + 1, tf.float64), trainable=False)
-        self._shifts = tf.Variable(tf.zeros(WINDOW + 1, tf.float64), trainable=False)
-        self._bring_up = tf.function(
-            lambda begin, end: self.put(self.take(tf.range(begin, end))),
-            input_signature=[tf.TensorSpec([], tf.int32)] * 2,
-            autograph=False,
-        )
+        self._scaled_sums = tf.Variable(tf.zeros(WINDOW + 1, tf.float64), trainable=False)
+        number = tf.TensorSpec([], tf.int32)
+        self._bring_up = tf.function(self._settle_some, input_signature=[number, number], autograph=False)
         self._bring_up.get_concrete_function()
+        self._count_anew = tf.function(self._zero_counts, input_signature=[], autograph=False)
+        self._count_anew.get_concrete_function()
 
     @property
-    def state(self) -> list[Any]:
-        """What the next step depends on, beside the table and its moments."""
-        return [self._since, self._last, self._kept, self._sums, self._shifts]
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on, beside the table and its moments: variables by name."""
+        return {
+            "since": self._since,
+            "last": self._last,
+            "kept": self._kept,
+            "sums": self._sums,
+            "scaled_sums": self._scaled_sums,
+        }
 
     @property
     def must_settle(self) -> bool:
@@ -97,9 +103,11 @@ class LaggingRows:
         count = self.table.shape[0]
         for begin in range(0, count, _ROWS):
             self._bring_up(tf.constant(begin), tf.constant(min(begin + _ROWS, count)))
-        self._kept.assign(tf.ones_like(self._kept))
-        for variable in (self._last, self._sums, self._shifts, self._since):
-            variable.assign(tf.zeros_like(variable))
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Take all rows for up to date as they are."""
+        self._count_anew()
 
     def take(self, rows: Tensor) -> Taken:
         """Some rows, brought up to date; nothing is written.
@@ -112,19 +120,9 @@ class LaggingRows:
         """
         import tensorflow as tf
 
-        values, first, second = (tf.gather(variable, rows) for variable in (self.table, self._first, self._second))
-        last = tf.gather(self._last, rows)
-        kept, sums, shifts = (tf.gather(numbers, last) for numbers in (self._kept, self._sums, self._shifts))
-        # A row that has missed nothing: m / sqrt(v) may be 0 / 0, and is to count for nothing.
-        epsilon = tf.where(sums > 0.0, self._epsilon * shifts / tf.maximum(sums, 1e-300), self._epsilon)
-        behind = tf.cast(self._since - last, tf.float64)
-
-        def column(numbers: Tensor) -> Tensor:
-            return tf.cast(numbers, tf.float32)[:, tf.newaxis]
-
-        moved = column(sums) * first / (tf.sqrt(second) + column(epsilon))
-        powers = (column(tf.pow(tf.constant(beta, tf.float64), behind)) for beta in self._betas)
-        return Taken(rows, column(kept) * values - moved, first * next(powers), second * next(powers))
+        variables = (self.table, self._first, self._second)
+        taken = Taken(rows, *(tf.gather(variable, rows) for variable in variables))
+        return bring_up(taken, self.state, self._betas, self._epsilon)
 
     def step(self, number: Tensor, rate: Tensor, kept: Tensor) -> None:
         """Note that a step is taken: all rows lag behind by one more.
@@ -144,7 +142,7 @@ class LaggingRows:
         share = rate * tf.pow(beta_1, missed) / ((1.0 - tf.pow(beta_1, number)) * size)
         there = lasts <= self._since
         for variable, value in (
-            (self._shifts, self._shifts * kept + share / size),
+            (self._scaled_sums, self._scaled_sums * kept + share / size),
             (self._sums, self._sums * kept + share),
             (self._kept, self._kept * kept),
         ):
@@ -156,6 +154,51 @@ class LaggingRows:
         import tensorflow as tf
 
         last = tf.fill(tf.shape(taken.rows), tf.convert_to_tensor(self._since))
-        variables = (self.table, self._first, self._second, self._last)
-        for variable, values in zip(variables, (taken.values, taken.first, taken.second, last), strict=True):
-            tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=taken.rows, updates=values)
+        values = (taken.values, taken.first, taken.second, last)
+        # All or nothing: rows that are half written would count as up to date where memory runs out.
+        with tf.control_dependencies(values):
+            for variable, value in zip((self.table, self._first, self._second, self._last), values, strict=True):
+                tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=taken.rows, updates=value)
+
+    def _settle_some(self, begin: Tensor, end: Tensor) -> None:
+        import tensorflow as tf
+
+        self.put(self.take(tf.range(begin, end)))
+
+    def _zero_counts(self) -> None:
+        import tensorflow as tf
+
+        ones, *zeros = tf.ones_like(self._kept), *map(tf.zeros_like, (self._last, self._sums, self._scaled_sums))
+        with tf.control_dependencies([ones, *zeros]):
+            self._kept.assign(ones)
+            for variable, zero in zip((self._last, self._sums, self._scaled_sums), zeros, strict=True):
+                variable.assign(zero)
+            self._since.assign(0)
+
+
+def bring_up(taken: Taken, state: Mapping[str, Any], betas: tuple[float, float], epsilon: float) -> Taken:
+    """Do what rows have missed.
+
+    Args:
+        taken: the rows as they were left.
+        state: of the table, by the names of `LaggingRows.state`; tensors, variables or arrays.
+        betas: the decay rates of the moments.
+        epsilon: of AdamW.
+
+    Returns:
+        The rows as they are after the last step.
+    """
+    import tensorflow as tf
+
+    last = tf.gather(state["last"], taken.rows)
+    kept, sums, scaled_sums = (tf.gather(state[name], last) for name in ("kept", "sums", "scaled_sums"))
+    # A row that has missed nothing: m / sqrt(v) may be 0 / 0, and is to count for nothing.
+    shift = tf.where(sums > 0.0, epsilon * scaled_sums / tf.maximum(sums, 1e-300), epsilon)
+    missed = tf.cast(state["since"] - last, tf.float64)
+
+    def column(numbers: Tensor) -> Tensor:
+        return tf.cast(numbers, tf.float32)[:, tf.newaxis]
+
+    moved = column(sums) * taken.first / (tf.sqrt(taken.second) + column(shift))
+    left_1, left_2 = (column(tf.pow(tf.constant(beta, tf.float64), missed)) for beta in betas)
+    return Taken(taken.rows, column(kept) * taken.values - moved, taken.first * left_1, taken.second * left_2)

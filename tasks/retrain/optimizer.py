@@ -1,9 +1,12 @@
 """AdamW (Loshchilov & Hutter 2019) with clipping by the global norm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.retrain.lagging_rows import LaggingRows, Taken
+import numpy as np
+import numpy.typing as npt
+
+from tasks.retrain.lagging_rows import LaggingRows, Taken, bring_up
 from tasks.retrain.precision import LossScale
 from tasks.retrain.tensorflow_setup import Tensor
 
@@ -37,8 +40,8 @@ class AdamW:
         clip_norm: the largest global norm of the gradients; larger ones are scaled down to it. None: never.
         rates: what each variable's learning rate is multiplied by; None: 1 for all.
         loss_scale: what the loss is multiplied by; a step whose gradients overflow is then left out. None: nothing.
-        lagging: that of the variables whose rows may lag behind (see `LaggingRows`): a table of which a step needs a
-            few rows. None: none of them does.
+        lagging: that of the variables whose rows lag behind (see `LaggingRows`): a table of which a step needs a few
+            rows. None, or one that is not trained: none of them does.
     """
 
     def __init__(
@@ -53,7 +56,6 @@ class AdamW:
         import tensorflow as tf
 
         assert lagging is None or loss_scale is None, "a step that is left out is none that rows could have missed"
-
         self._trained, self._weight_decay, self._clip_norm = list(variables), weight_decay, clip_norm
         self.loss_scale = loss_scale
         self._rates = list(rates) if rates is not None else [1.0] * len(self._trained)
@@ -73,8 +75,36 @@ class AdamW:
     def state(self) -> list[Any]:
         """Everything but the trained variables that the next step depends on."""
         scale = [] if self.loss_scale is None else self.loss_scale.state
-        lagging = [] if self.lagging is None else self.lagging.state
-        return [self._step, *self._first, *self._second, *scale, *lagging]
+        return [self._step, *self._first, *self._second, *scale]
+
+    @property
+    def state_of_rows(self) -> dict[str, npt.NDArray[Any]]:
+        """Of the table whose rows lag behind, the same by name, and its number among the variables."""
+        if self.lagging is None:
+            return {}
+        (number,) = (place for place, variable in enumerate(self._trained) if variable is self.lagging.table)
+        state = {name: variable.numpy() for name, variable in self.lagging.state.items()}
+        return {name: np.asarray(value) for name, value in (state | {"table": number}).items()}
+
+    def restore_rows(self, kept: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go back to what `state_of_rows` gave; the variables, and their moments in `state`, are there already.
+
+        Where rows lagged behind and do not here, since the devices are others, they are brought up to date.
+        """
+        import tensorflow as tf
+
+        if self.lagging is not None and kept:
+            for name, variable in self.lagging.state.items():
+                variable.assign(kept[name])
+        elif self.lagging is not None:
+            self.lagging.begin_anew()
+        elif kept:
+            number = int(kept["table"])
+            variables = [each[number] for each in (self._trained, self._first, self._second)]
+            rows = Taken(tf.range(len(kept["last"])), *(variable.numpy() for variable in variables))
+            _, *values = bring_up(rows, kept, (BETA_1, BETA_2), EPSILON)
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
 
     @property
     def steps(self) -> int:
@@ -97,13 +127,14 @@ class AdamW:
             gradients: one for each variable; None where the loss does not depend on it, which leaves it as it is.
             learning_rate: float32 scalar.
             taken: rows of the variable that lags behind, whose gradient then is one for these rows alone; all others
-                have a gradient of zero. None: no row lags behind.
+                have a gradient of zero. None where no rows lag behind.
 
         Returns:
             The global norm of the gradients before clipping; float32 scalar, not finite if one of them is not.
         """
         import tensorflow as tf
 
+        assert (taken is None) == (self.lagging is None)
         dense = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
         # Nothing is written before all gradients are there: where memory runs out, the step did not happen.
@@ -138,7 +169,8 @@ class AdamW:
                 continue
             if taken is not None and self.lagging is not None and variable is self.lagging.table:
                 left = kept[share] if decayed else tf.constant(1.0)
-                moved = _moved(taken, gradient * scale, step, rates[share], left)
+                corrections = (1.0 - beta_1_power, 1.0 - beta_2_power)
+                moved = _moved(taken, gradient * scale, rates[share], left, corrections)
                 self.lagging.step(step, rates[share], left)
                 self.lagging.put(moved)
                 continue
@@ -158,15 +190,13 @@ class AdamW:
             )
 
 
-def _moved(taken: Taken, gradient: Tensor, step: Tensor, rate: Tensor, kept: Tensor) -> Taken:
+def _moved(taken: Taken, gradient: Tensor, rate: Tensor, kept: Tensor, corrections: tuple[Tensor, Tensor]) -> Taken:
     """The rows after a step, in which each has a gradient."""
     import tensorflow as tf
 
     first = taken.first + (gradient - taken.first) * (1.0 - BETA_1)
     second = taken.second + (tf.square(gradient) - taken.second) * (1.0 - BETA_2)
-    beta_1_power, beta_2_power = (tf.pow(beta, tf.cast(step, tf.float32)) for beta in (BETA_1, BETA_2))
-    size = tf.sqrt(second / (1.0 - beta_2_power)) + EPSILON
-    values = taken.values * kept - rate / (1.0 - beta_1_power) * first / size
+    values = taken.values * kept - rate / corrections[0] * first / (tf.sqrt(second / corrections[1]) + EPSILON)
     return Taken(taken.rows, values, first, second)
 
 

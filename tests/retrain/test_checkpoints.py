@@ -273,7 +273,10 @@ def test_a_batch_that_was_kept_names_its_rows(keeping: Keeping) -> None:
     assert keeping.lines[0].startswith("the batch could not be kept: ")
 
 
-def test_going_on_within_an_epoch_gives_the_same_weights(keeping: Keeping, model: Path, tokens: Path) -> None:
+def test_going_on_within_an_epoch_gives_the_same_weights(
+    keeping: Keeping, model: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.retrain.lagging_rows.WINDOW", 3)
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 60, "accumulation_steps": 2}
     whole = tune(model, tokens, **settings)
 

@@ -116,7 +116,7 @@ def test_it_learns_nearly_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # MOCK: what an accelerator computes is computed on this processor.
-    for place in ("tasks.retrain.precision", "tasks.retrain.train"):
+    for place in ("tasks.retrain.precision", "tasks.retrain.train", "tasks.retrain.fine_tuning"):
         monkeypatch.setattr(f"{place}.on_processors", lambda strategy: on_processors)
     parts = "products" if on_processors else "layers"
     exact, *in_16_bits = (
