@@ -63,7 +63,8 @@ class TextsFacts(_Facts):
     Files: `texts.parquet`, a row for each of the shard, with the columns `clean` (the normalised text) and `key` (its
     hash); `buckets/00000.parquet`, ... what the rows are judged by, without texts: `index` (position among all rows),
     `row`, `source`, `split`, `label` and `weight` of the raw rows, and the other columns that `tasks.preprocess.texts`
-    gives. Which bucket a row is in follows from its key, so that copies of a text are in the same one.
+    gives. Which bucket a row is in follows from its key, so that copies of a text are in the same one; rows without a
+    key, whose text cannot be read, are spread.
     """
 
     rows: int
@@ -73,10 +74,10 @@ class VerdictsFacts(_Facts):
     """What became of the raw rows of a bucket, on a cluster (kind `verdicts`).
 
     File: `verdicts.parquet`, a row for each in their order, without texts: `index`, `row`, `source`, `split`, `label`
-    and `weight` as in `texts`; `reason` (null: it is kept), `first_copy` (index of the copy that it was left out for),
-    `classes` and `unknown` (JSON arrays: its classes; its labels that are none), `assigned` (its split; with
-    `exact_shares` its `position`, by which the ranks are found later), `characters`, `words`, `counts` (the weight as a
-    number), and `broken` (null).
+    and, where there are weights, `weight` as in `texts`; `reason` (null: it is kept), `first_copy` (index of the copy
+    that it was left out for), `classes` and `unknown` (JSON arrays: its classes; its labels that are none), `assigned`
+    (its split; with `exact_shares` its `position`, by which the ranks are found later), `characters`, `words`, `counts`
+    (the weight as a number, where there are weights), and `broken` (null).
     """
 
     rows: int

@@ -1,9 +1,9 @@
 """Work by shards: side by side on a Dask cluster where one is named, and one after the other elsewhere."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from prefect.tasks import Task
 
@@ -19,11 +19,8 @@ def has_cluster() -> bool:
     return bool(os.environ.get("HUBTUNE_DASK"))
 
 
-class RunEach(Protocol):
-    """Runs a task once for each call, and waits for all of them."""
-
-    def __call__(self, task: Task[..., Any], calls: Sequence[Mapping[str, Any]], /) -> list[Outputs]:
-        """What each call gave."""
+RunEach = Callable[[Task[..., Any], Sequence[Mapping[str, Any]]], list[Outputs]]
+"""Runs a task once for each call, and gives what each gave."""
 
 
 def run_each(

@@ -68,8 +68,9 @@ def write_shard(
     told.select(CLEAN, "key").write_parquet(folder / TEXTS_FILE, compression=compression)
     came = rows.select(name for name in _JUDGED_BY if name in rows.columns).cast({"split": pl.Enum(SPLITS)})
     judged_by = pl.concat([came, told.drop(CLEAN)], how="horizontal").with_row_index("index", first)
-    # A text that cannot be read is no copy of anything.
-    number = pl.col("key").bin.head(4).bin.reinterpret(dtype=pl.UInt32, endianness="big").fill_null(0) % buckets
+    # A text that cannot be read is no copy of anything: such rows are spread, however many there are.
+    hashed = pl.col("key").bin.head(4).bin.reinterpret(dtype=pl.UInt32, endianness="big")
+    number = hashed.fill_null(pl.int_range(pl.len(), dtype=pl.UInt32)) % buckets
     of_each = told.select(number.alias("bucket"))["bucket"]
     (folder / bucket_file(0)).parent.mkdir()
     for bucket in range(buckets):

@@ -140,7 +140,8 @@ def _read(raw: Sequence[Path], recipe: PreprocessRecipe, data: DataRecipe, folde
 
 def _indices(kept: pl.DataFrame, classes: list[str], task: Task) -> pl.DataFrame:
     """For each value of `classes`, its `label_index`: of one class, or of several a list."""
-    listed = {value: sorted(map(classes.index, names)) for value, names in listed_names(kept["classes"]).items()}
+    place = {name: number for number, name in enumerate(classes)}
+    listed = {value: sorted(place[name] for name in names) for value, names in listed_names(kept["classes"]).items()}
     table = pl.DataFrame(
         list(listed.items()), {"classes": pl.Categorical, "label_index": pl.List(pl.Int32)}, orient="row"
     )

@@ -53,10 +53,11 @@ def assign(rows: pl.DataFrame, recipe: PreprocessRecipe, data: DataRecipe) -> pl
         return rows.with_columns(given.alias("assigned")).drop("position")
     if data.train is None:
         return rows.with_columns(_cut(rows, recipe, recipe.test_fraction)).drop("position")
-    # The test split is given, the validation split is not: it is cut out of the training rows.
-    train, test = rows.filter(given == "train"), rows.filter(given == "test")
-    both = [train.with_columns(_cut(train, recipe, 0.0)), test.with_columns(given.alias("assigned"))]
-    return pl.concat(both).sort("index").drop("position")
+    # The test split is given, the validation split is not: it is cut out of the training rows. With `exact_shares`
+    # these are ranked within their classes, in which test rows must not count.
+    in_training = rows.with_columns(pl.when(given == "train").then("classes").alias("classes"))
+    cut = pl.when(given == "test").then(given.cast(pl.String)).otherwise(_cut(in_training, recipe, 0.0))
+    return rows.with_columns(cut.alias("assigned")).drop("position")
 
 
 def _cut(rows: pl.DataFrame, recipe: PreprocessRecipe, test_fraction: float) -> pl.Series:

@@ -14,7 +14,7 @@ from hubtune.inference.replacements import Replacement
 from hubtune.storage import Store
 from hubtune.storage.artifact import Artifact, Producer
 from schemas.data_recipe import DataRecipe
-from schemas.handoff import QuarantineFacts, TextsFacts, VerdictsFacts
+from schemas.handoff import QuarantineFacts, RawFacts, TextsFacts, VerdictsFacts
 from schemas.recipe import PreprocessRecipe
 from schemas.report import QUARANTINE_EVENT
 from tasks.cluster import has_cluster, workers
@@ -25,10 +25,13 @@ VERSION = 4
 TEXTS_VERSION = 3
 VERDICTS_VERSION = 1
 
-# As many as shards, so that a bucket is as large as one; of more, each shard would have too many small files.
+# How many rows there are for a further bucket, and how many buckets at most. Each shard has a file for each bucket: of
+# many small ones, reading would take longer than judging.
+BUCKET_ROWS = 250_000
 _MOST_BUCKETS = 64
-# What becomes of a row in its bucket depends on nothing else in this section of the recipe.
-_JUDGED_BY = {"min_characters", "max_characters", "validation_fraction", "test_fraction", "exact_shares"}
+# What of this section of the recipe verdicts do not depend on: another limit of the quarantine, say, is no reason to
+# judge again. (Replacements are in the texts.)
+_AFTER_VERDICTS = {"max_quarantine", "near_duplicates", "replace", "contract"}
 
 
 @task(name="Preprocess rows", timeout_seconds=3600, **RETRY)
@@ -101,21 +104,35 @@ def _on_cluster(
     """
     from tasks.preprocess.buckets import TEXTS_FILE, VERDICTS_FILE, first_rows
 
-    buckets = min(len(shards), _MOST_BUCKETS) if recipe.contract is None else 1
+    rows = RawFacts.model_validate(raw.facts).rows
+    buckets = count_buckets(len(shards), rows) if recipe.contract is None else 1
     others = {"store": store.root, "refresh": refresh}
     shard = {"raw": raw, "buckets": buckets, "replace": recipe.replace, "together": data.kept_together}
     places = zip(shards, first_rows(shards), strict=True)
-    with workers() as run_each:
-        made = run_each(read_shard, [shard | others | {"shard": path.name, "first": first} for path, first in places])
+    with workers() as each_of:
+        made = each_of(read_shard, [shard | others | {"shard": path.name, "first": first} for path, first in places])
         texts = [each["texts"] for each in made]
         if recipe.contract is not None:
             return [store.checkout(each) for each in texts], []
         bucket = {"texts": texts, "recipe": recipe, "data": data}
-        verdicts = run_each(judge_bucket, [bucket | others | {"bucket": number} for number in range(buckets)])
+        verdicts = each_of(judge_bucket, [bucket | others | {"bucket": number} for number in range(buckets)])
     return (
         [store.checkout(each, only=lambda path: path == TEXTS_FILE) for each in texts],
         [store.checkout(each["verdicts"]) / VERDICTS_FILE for each in verdicts],
     )
+
+
+def count_buckets(shards: int, rows: int) -> int:
+    """In how many buckets rows are judged on a cluster.
+
+    Args:
+        shards: that there are.
+        rows: in all of them.
+
+    Returns:
+        As many as shards, unless these are small, or very many.
+    """
+    return max(1, min(shards, -(-rows // BUCKET_ROWS), _MOST_BUCKETS))
 
 
 def _tell_of_quarantine(quarantine: Artifact, limit: float) -> None:
@@ -216,8 +233,9 @@ def judge_bucket(
             facts = VerdictsFacts(rows=table.height)
             return {"verdicts": opened.put("verdicts", made, producer=producer, inputs=texts, facts=facts)}
 
-    # Another limit of the quarantine, say, is no reason to judge again.
-    parameters = recipe.model_dump(include=_JUDGED_BY) | {"labels": list((data.labels or {}).items())}
+    # With the version of the block: whoever changes a rule need not remember that there are verdicts, too.
+    parameters = recipe.model_dump(exclude=_AFTER_VERDICTS) | {"labels": list((data.labels or {}).items())}
+    parameters |= {"preprocess": VERSION}
     parameters |= {"unmapped": data.unmapped, "label_separator": data.label_separator, "bucket": bucket}
     parameters |= {"given": sorted(data.handles)}
     return run_once(opened, "preprocess.verdicts", VERDICTS_VERSION, parameters, texts, work, refresh=refresh)

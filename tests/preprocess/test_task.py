@@ -97,3 +97,12 @@ def test_another_column_that_keeps_rows_together_is_another_result() -> None:
     assert split_of(second, 1) == [1]
     assert len({each["rows"].digest for each in (none, first, second)}) == 3
     assert by("question") == first
+
+
+@pytest.mark.parametrize(
+    ("shards", "rows", "buckets"),
+    [(6, 1_300_000, 6), (200, 20_000, 1), (3, 0, 1), (20, 1_000_000, 4), (2_000, 500_000_000, 64)],
+    ids=["as many as shards", "many small shards", "no rows", "small shards", "very many"],
+)
+def test_buckets_are_as_large_as_shards_and_not_too_many(shards: int, rows: int, buckets: int) -> None:
+    assert task.count_buckets(shards, rows) == buckets

@@ -12,6 +12,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "exact": ({"exact_shares": True, "near_duplicates": 0.9}, {"source": "data.csv"}),
     "contract": ({"contract": "tests.road.shard_cases:NoThirteen"}, {"source": "data.csv"}),
     "given": ({}, {"train": "train.csv", "test": "test.csv", "weight": "weight"} | _LABELS),
+    "pairs": ({}, {"train": "a.csv", "validation": "b.csv", "test": "c.csv", "text_pair": "text_pair"}),
     "groups": ({}, {"source": "data.csv", "group": "group", "label_separator": ","}),
 }
 """The sections of the recipe of each case. Its raw rows are in a folder of its name, or in `plain`."""

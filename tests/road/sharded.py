@@ -12,6 +12,7 @@ from schemas.data_recipe import DataRecipe
 from schemas.handoff import RawFacts, RowsFacts
 from schemas.recipe import PreprocessRecipe
 from tasks.execution import outputs_of
+from tasks.preprocess import task as preprocess
 from tasks.preprocess.task import preprocess_rows
 from tasks.retrain import task
 from tasks.retrain.task import embed_texts, tokenise_texts
@@ -21,6 +22,7 @@ from tests.road.shard_cases import CASES
 PRODUCER = Producer(task="test", version=1, parameters={})
 
 task.SHARD_TEXTS = 150
+preprocess.BUCKET_ROWS = 300
 
 
 @flow(name="Work in shards", result_serializer="json")
@@ -28,7 +30,7 @@ def work_in_shards(raw: Path, cases: list[str], inputs: list[Path]) -> dict[str,
     digests = {"embeddings": embed_in_shards(*inputs)} if inputs else {}
     for case in cases:
         folder = raw / case if (raw / case).exists() else raw / "plain"
-        facts = RawFacts(rows=900, files=1, given_splits=case == "given")
+        facts = RawFacts(rows=900, files=1, given_splits=case in ("given", "pairs"))
         rows = Store.open().put("raw", folder, producer=PRODUCER, facts=facts)
         recipe, data = CASES[case]
         made = outputs_of(preprocess_rows(rows, PreprocessRecipe(**recipe), DataRecipe.model_validate(data), "shards"))
