@@ -89,8 +89,6 @@ def prepare(work: Path, data: Path, rows: int | None) -> Prepared:
     read(recipe, folder / "raw", _say)
     preprocess(
         raw_shards(folder / "raw"),
-        [],
-        [],
         PreprocessRecipe(),
         recipe,
         None,

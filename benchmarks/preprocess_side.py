@@ -22,8 +22,6 @@ def main(file: str, folder: Path) -> None:
     was_read = time.perf_counter()
     facts, _ = preprocess(
         raw_shards(folder / "raw"),
-        [],
-        [],
         PreprocessRecipe(),
         data,
         None,

@@ -22,9 +22,9 @@ from prefect.settings import PREFECT_LOGGING_SETTINGS_PATH, get_current_settings
 
 from deployments.alerts import NAMES, alerts
 from deployments.automations import ensure_automations, remove_automations, zombies
+from deployments.content_policy import keep_to_themselves
 from deployments.database import is_shared
 from deployments.interrupted import announce_stop, at_work, left_behind, take_up
-from deployments.pages import keep_to_themselves
 from deployments.parts import Part, Say, end_all, program, runs_at
 from deployments.register import CHECKOUT, register
 from deployments.state import end_leftovers, forget, write_state

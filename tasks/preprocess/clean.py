@@ -35,27 +35,28 @@ _OF_KEPT = ("classes", "assigned", "position", "characters", "words", "counts")
 
 def preprocess(
     raw: Sequence[Path],
-    read: Sequence[Path],
-    verdicts: Sequence[Path],
     recipe: PreprocessRecipe,
     data: DataRecipe,
     contract: Contract | None,
     rows: Path,
     quarantine: Path,
     say: Say,
+    *,
+    read: Sequence[Path] = (),
+    verdicts: Sequence[Path] = (),
 ) -> tuple[RowsFacts, QuarantineFacts]:
     """Validate, normalise, relabel, deduplicate and split.
 
     Args:
         raw: shards of a `raw` artifact, in the order of the rows.
-        read: folder of each with what `write_shard` wrote of it; empty: they are read here.
-        verdicts: what `write_verdicts` wrote of each bucket of rows; empty: all rows are judged here, in one bucket.
         recipe: shares of the splits, limits.
         data: the class map; what stands between labels; the source, for messages.
         contract: what `recipe.contract` names, loaded.
         rows: empty folder for the `rows` artifact.
         quarantine: empty folder for the `quarantine` artifact.
         say: takes lines of progress.
+        read: folder of each shard with what `write_shard` wrote of it; empty: they are read here.
+        verdicts: what `write_verdicts` wrote of each bucket of rows; empty: all rows are judged here, in one bucket.
 
     Returns:
         The facts of both artifacts.

@@ -66,7 +66,7 @@ def preprocess_rows(
             read, verdicts = _on_cluster(store, raw, shards, recipe, data, refresh)
         with store.scratch() as rows, store.scratch() as quarantine:
             rows_facts, quarantine_facts = preprocess(
-                shards, read, verdicts, recipe, data, contract, rows, quarantine, say()
+                shards, recipe, data, contract, rows, quarantine, say(), read=read, verdicts=verdicts
             )
             return {
                 "rows": store.put("rows", rows, producer=producer, inputs=[raw], facts=rows_facts),

@@ -75,8 +75,8 @@ class LaggingRows:
         number = tf.TensorSpec([], tf.int32)
         self._bring_up = tf.function(self._settle_some, input_signature=[number, number], autograph=False)
         self._bring_up.get_concrete_function()
-        self._count_anew = tf.function(self._zero_counts, input_signature=[], autograph=False)
-        self._count_anew.get_concrete_function()
+        self._begin_anew = tf.function(self._zero_counts, input_signature=[], autograph=False)
+        self._begin_anew.get_concrete_function()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class LaggingRows:
 
     def begin_anew(self) -> None:
         """Take all rows for up to date as they are."""
-        self._count_anew()
+        self._begin_anew()
 
     def take(self, rows: Tensor) -> Taken:
         """Some rows, brought up to date; nothing is written.

@@ -205,7 +205,8 @@ class TrainingStep:
         """Zeros where the parts' gradients are summed; also what a part left that did not end."""
         import tensorflow as tf
 
-        table: Any = getattr(self._optimizer.lagging, "table", None)
+        lagging = self._optimizer.lagging
+        table: Any = None if lagging is None else lagging.table
         zeros = (
             tf.zeros([len(words), *variable.shape[1:]] if variable is table else variable.shape)
             for variable in self._variables

@@ -135,8 +135,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         grouped = {"group": "group"} if "group" in table.columns else {}
         facts, away = preprocess(
             raw_shards(folder / "raw"),
-            [],
-            [],
             wanted,
             DataRecipe.model_validate(
                 files

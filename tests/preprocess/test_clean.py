@@ -233,7 +233,7 @@ from tasks.preprocess.texts import raw_shards
 raw, rows, quarantine = map(pathlib.Path, sys.argv[1:])
 rows.mkdir(), quarantine.mkdir()
 shards, elsewhere = raw_shards(raw), DataRecipe(source="elsewhere.csv")
-preprocess(shards, [], [], PreprocessRecipe(), elsewhere, None, rows, quarantine, print)
+preprocess(shards, PreprocessRecipe(), elsewhere, None, rows, quarantine, print)
 """
     folders = [tmp_path / "raw", tmp_path / "rows", tmp_path / "quarantine"]
     # Nor does it matter how many cores Polars has.
@@ -283,7 +283,9 @@ def test_files_do_not_depend_on_shards_or_buckets(case: str, tmp_path: Path, mon
         places = folder / "rows", folder / "quarantine"
         shards = raw_shards(folder / "raw")
         read, verdicts = in_buckets(shards, buckets, wanted_recipe, settings, folder) if buckets else ([], [])
-        facts = preprocess(shards, read, verdicts, wanted_recipe, settings, None, *places, lambda line: None)
+        facts = preprocess(
+            shards, wanted_recipe, settings, None, *places, lambda line: None, read=read, verdicts=verdicts
+        )
         contents.append(Outcome(*facts, *places).contents())
         assert facts[1].quarantined > 0
     assert contents[0] == contents[1] == contents[2]
@@ -312,7 +314,7 @@ for part in (shards[:12], shards):
     places = [folder / f"{len(part)}" / name for name in ("rows", "quarantine")]
     for place in places:
         place.mkdir(parents=True)
-    preprocess(part, [], [], wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
+    preprocess(part, wanted, DataRecipe(source="data.csv"), None, *places, lambda line: None)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 print(peaks[1] - peaks[0])
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.pages import keep_to_themselves
+from deployments.content_policy import keep_to_themselves
 from hubtune.errors import StackFailed
 
 PAGE = "<!DOCTYPE html>\n<html>\n  <head>\n    <title>runs</title>\n  </head>\n</html>\n"
