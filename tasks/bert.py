@@ -5,6 +5,7 @@ from that SavedModel's variables where it needs the layers one by one: to leave 
 frozen ones once, to draw dropout from the step's number.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -111,6 +112,27 @@ class Bert:
         self._by_name[WORDS] = tf.Variable(table[used], name=WORDS)
         self._other_words = tf.constant(table[others]) if len(others) else None
 
+    def rounded(self, layers: int, dtype: str) -> "Bert":
+        """A view of the encoder for the products of layers that are not trained: their kernels, cast once.
+
+        Args:
+            layers: how many of the lowest layers.
+            dtype: what their kernels are in: a type of 16 bits.
+
+        Returns:
+            An encoder with the same variables but for these kernels.
+        """
+        import tensorflow as tf
+
+        def is_cast(name: str) -> bool:
+            return 0 < _group(name) <= layers and name.endswith("/kernel")
+
+        view = copy.copy(self)
+        view._by_name = {
+            name: tf.cast(variable, dtype) if is_cast(name) else variable for name, variable in self._by_name.items()
+        }
+        return view
+
     def embed(
         self, word_ids: Tensor, type_ids: Tensor | None, drop: Dropout, word_vectors: Tensor | None = None
     ) -> Tensor:
@@ -186,7 +208,7 @@ class Bert:
         shape = tf.shape(padding)
         batch, length = shape[0], shape[3]
 
-        dense = functools.partial(self._dense, multiply=multiply or tf.matmul)
+        dense = functools.partial(self._dense, multiply=multiply or _product)
         projection = f"{name}/self_attention/query_key_value"
         if first_only:
             projected = dense(projection, x, columns=slice(width, None))
@@ -222,12 +244,12 @@ class Bert:
         """The pooled output: a dense layer with tanh over the first token's vector, float32[n, width]."""
         import tensorflow as tf
 
-        return tf.tanh(self._dense("pooler", first, tf.matmul))
+        return tf.tanh(self._dense("pooler", first, _product))
 
     def _dense(self, name: str, x: Tensor, multiply: Product, columns: slice = slice(None)) -> Tensor:
         import tensorflow as tf
 
-        kernel, bias = (tf.cast(self._by_name[f"{name}/{part}"], x.dtype) for part in ("kernel", "bias"))
+        kernel, bias = self._by_name[f"{name}/kernel"], tf.cast(self._by_name[f"{name}/bias"], x.dtype)
         if columns != slice(None):
             kernel, bias = kernel[:, columns], bias[columns]
         return tf.nn.bias_add(multiply(x, kernel), bias)
@@ -324,6 +346,12 @@ def _group(name: str) -> int:
     if part == "embeddings":
         return 0
     return int(part.removeprefix("layer_")) + 1 if part.startswith("layer_") else 10**6
+
+
+def _product(x: Tensor, kernel: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    return tf.matmul(x, tf.cast(kernel, x.dtype))
 
 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:

@@ -11,6 +11,7 @@ from tasks.retrain.batches import forward_batches
 from tasks.retrain.examples import Rows, TokenIds, token_offsets, token_positions
 from tasks.retrain.forward import TOKEN_BUDGET, compute_batches
 from tasks.retrain.layered_encoder import LayeredEncoder
+from tasks.retrain.tensorflow_setup import Tensor
 
 # Of the memory that is free, what they may take; training needs the rest.
 _SHARE_OF_MEMORY = 0.5
@@ -60,22 +61,26 @@ def fit_into_memory(splits: list[TokenIds], width: int) -> bool:
     return wanted <= free * _SHARE_OF_MEMORY
 
 
-def compute_hidden_states(encoder: LayeredEncoder, texts: TokenIds, say: Say) -> HiddenStates:
+def compute_hidden_states(encoder: LayeredEncoder, texts: TokenIds, say: Say, *, training: bool) -> HiddenStates:
     """Run the frozen layers over all texts.
 
     Args:
         encoder: with at least one frozen group.
         texts: token ids.
         say: takes progress lines.
+        training: whether they are computed as for a step, in its precision; answers are computed in float32.
 
     Returns:
         Their hidden states, in the texts' order.
     """
     import tensorflow as tf
 
-    compute = tf.function(
-        lambda features: encoder.lower(features, None), input_signature=[encoder.signature], autograph=False
-    )
+    step = tf.constant(0, tf.int64) if training else None
+
+    def lower(features: Tensor) -> Tensor:
+        return tf.cast(encoder.lower(features, step), tf.float32)
+
+    compute = tf.function(lower, input_signature=[encoder.signature], autograph=False)
     values = np.empty((len(texts.values), encoder.bert.config.hidden_size), np.float32)
     progress = Progress(say, "Frozen layers", len(texts.lengths), "texts", part=(0.0, 0.0))
     for rows, result in compute_batches(compute, texts, forward_batches(texts.lengths, TOKEN_BUDGET)):

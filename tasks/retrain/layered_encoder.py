@@ -23,7 +23,7 @@ class LayeredEncoder:
         pooling: how token vectors become a text vector.
         layers: numbers of the layers whose vectors are taken, counted from 1; None: the last one.
         frozen_groups: how many groups (the embeddings, then the layers) are not trained. They have no dropout: what
-            they give for a text is always the same.
+            they give for a text while training is always the same.
         seed: of dropout.
         precision: what the layers are computed in while training.
         products_only: whether it is their dense layers' products alone that are computed in it (see
@@ -48,8 +48,13 @@ class LayeredEncoder:
         use_short_gradients(bert)
         self.bert, self.frozen_groups = bert, frozen_groups
         self._pooling: Pooling = pooling
-        self._precision, self._products_only, self._pairs = precision, products_only, pairs
+        self._precision, self._pairs = precision, pairs
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
+        self._multiply = product_in(precision) if products_only else None
+        # Their kernels stay as they are, so that one cast serves all steps.
+        frozen_layers = max(frozen_groups - 1, 0)
+        rounds = products_only and precision != "float32" and frozen_layers
+        self._frozen = bert.rounded(frozen_layers, precision) if rounds else bert
         self.in_lanes = True
         self.width = vector_width(bert.config.hidden_size, pooling, self._layers)
         ids = tf.TensorSpec([None, None], tf.int32)
@@ -70,16 +75,19 @@ class LayeredEncoder:
         return self.upper(self.lower(features, step), features["input_mask"], step)
 
     def lower(self, features: Tensor, step: Tensor | None) -> Tensor:
-        """The embeddings and the frozen layers: float32[n * length, width].
+        """The embeddings and the frozen layers.
 
-        Never in 16 bits: what is frozen gives the same whether it is computed once or in every step.
+        Returns:
+            [n * length, width]: float32; within a step, in the 16 bits that whole layers are computed in there.
         """
         drop = StepDropout(self._seed, step) if step is not None and not self.frozen_groups else keep_all
         types = features["input_type_ids"] if self._pairs else None
         x = self.bert.embed(features["input_word_ids"], types, drop, features.get(WORD_VECTORS))
         padding = self.bert.padding(features["input_mask"])
+        bert, multiply = (self.bert, None) if step is None else (self._frozen, self._multiply)
+        x = self._as_trained(x, step)
         for number in range(self.frozen_groups - 1):
-            x = self.bert.layer(number, x, padding, keep_all)
+            x = bert.layer(number, x, padding, keep_all, multiply)
         return x
 
     def upper(self, x: Tensor, mask: Tensor, step: Tensor | None) -> Tensor:
@@ -89,11 +97,8 @@ class LayeredEncoder:
         drop = StepDropout(self._seed + 1, step) if step is not None else keep_all
         padding = self.bert.padding(mask)
         shape = tf.concat([tf.shape(mask), [self.bert.config.hidden_size]], 0)
-        multiply = None
-        if step is not None and self._products_only:
-            multiply = product_in(self._precision)
-        elif step is not None:
-            x = tf.cast(x, self._precision)
+        multiply = None if step is None else self._multiply
+        x = self._as_trained(x, step)
         first = max(self.frozen_groups - 1, 0)
         taken = [tf.reshape(x, shape)] if first in self._layers else []
         for number in range(first, max(self._layers)):
@@ -106,6 +111,12 @@ class LayeredEncoder:
             return self.bert.pool(taken[0][:, 0])
         vectors = [pool_tokens(tokens, mask, self._pooling) for tokens in taken]
         return vectors[0] if len(vectors) == 1 else tf.concat(vectors, axis=1)
+
+    def _as_trained(self, x: Tensor, step: Tensor | None) -> Tensor:
+        """In 16 bits where whole layers are computed in them."""
+        import tensorflow as tf
+
+        return x if step is None or self._multiply is not None else tf.cast(x, self._precision)
 
 
 class UpperLayers:

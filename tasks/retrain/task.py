@@ -21,7 +21,7 @@ from tasks.execution import RETRY, RETRY_ONCE, Outputs, run_once, say, say_and_s
 
 TOKENISE_VERSION = 2
 EMBED_VERSION = 3
-TRAIN_VERSION = 9
+TRAIN_VERSION = 10
 
 BLOCK_VERSION = 1
 

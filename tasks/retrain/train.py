@@ -176,7 +176,8 @@ def _tune(
             inputs = dict(zip(examples, renumbered, strict=True))
         elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
             inputs = {
-                split: compute_hidden_states(loaded, text, say) for split, text in zip(examples, texts, strict=True)
+                split: compute_hidden_states(loaded, text, say, training=split == "train")
+                for split, text in zip(examples, texts, strict=True)
             }
             encoder = UpperLayers(loaded)
     groups = trained_groups(encoder, plan.frozen_groups, facts)

@@ -88,7 +88,7 @@ def test_hidden_states_are_the_texts_own_whatever_batch_they_were_in(model: Path
     assert isinstance(encoder, LayeredEncoder)
     inputs = read_examples(tokens, "test").inputs
     assert isinstance(inputs, TokenIds)
-    states = compute_hidden_states(encoder, inputs, lambda line: None)
+    states = compute_hidden_states(encoder, inputs, lambda line: None, training=False)
     assert states.lengths.tolist() == inputs.lengths.tolist()
     rows = np.array([5, 0, 41, 17])
     batch, features = states.batch(rows), inputs.batch(rows)

@@ -13,6 +13,7 @@ from tasks.retrain import precision as module
 from tasks.retrain.encoder import load_encoder, trained_groups
 from tasks.retrain.examples import Rows, TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
+from tasks.retrain.hidden_states import compute_hidden_states
 from tasks.retrain.layered_encoder import LayeredEncoder
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
@@ -24,6 +25,8 @@ from tests.retrain.runs import Training
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, LAYERS, part_of, recipe
 
 pytestmark = pytest.mark.slow
+
+IN_PARTS = pytest.mark.parametrize("products_only", [False, True], ids=["layers", "products only"])
 
 
 def new_step(model: Path, precision: Precision, *, products_only: bool = False) -> tuple[TrainingStep, AdamW, Any]:
@@ -41,16 +44,55 @@ def operations(graph: Any) -> list[Any]:
     return [*graph.get_operations(), *(each for inner in nested for each in inner.get_operations())]
 
 
-def test_frozen_layers_give_the_same_in_a_step_as_before_all_steps(model: Path, tokens: Path) -> None:
-    start_tensorflow()
-    encoder = load_encoder(model, FACTS, recipe(mode="partial"), Plan(2, None), "bfloat16")
-    train = read_examples(tokens, "train")
+@IN_PARTS
+def test_frozen_layers_are_computed_in_16_bits_for_steps_and_in_32_for_answers(
+    products_only: bool, model: Path, tokens: Path
+) -> None:
+    tf = start_tensorflow()
+    exact, encoder = (
+        load_encoder(model, FACTS, recipe(mode="partial"), Plan(LAYERS, None), precision, products_only=products_only)
+        for precision in ("float32", "bfloat16")
+    )
+    assert isinstance(exact, LayeredEncoder)
     assert isinstance(encoder, LayeredEncoder)
-    features = train.inputs.batch(np.arange(16))
-    np.testing.assert_array_equal(encoder.lower(features, np.int64(3)), encoder.lower(features, None))
+    features, frozen = read_examples(tokens, "train").inputs.batch(np.arange(16)), LAYERS - 1
+    expected = exact.lower(features, None)
+    np.testing.assert_array_equal(encoder.lower(features, None), expected)
+    np.testing.assert_array_equal(exact.lower(features, tf.constant(3, tf.int64)), expected)
+
+    step = tf.function(encoder.lower, autograph=False).get_concrete_function(features, np.int64(3))
+    products = [each for each in operations(step.graph) if each.type == "MatMul"]
+    assert len(products) == 4 * frozen
+    assert all(each.outputs[0].dtype == tf.bfloat16 for each in products)
+    rounded = [each for each in operations(step.graph) if each.type == "Cast" and each.outputs[0].dtype == tf.bfloat16]
+    if products_only:  # what goes into each product; the kernels were cast before
+        assert len(rounded) == len(products)
+    found = tf.cast(encoder.lower(features, tf.constant(3, tf.int64)), tf.float32)
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("products_only", [False, True], ids=["layers", "products only"])
+@IN_PARTS
+def test_what_frozen_layers_give_for_a_step_is_kept_in_the_precision_of_a_step(
+    products_only: bool, model: Path, tokens: Path
+) -> None:
+    tf = start_tensorflow()
+    encoder = load_encoder(
+        model, FACTS, recipe(mode="partial"), Plan(LAYERS + 1, None), "bfloat16", products_only=products_only
+    )
+    assert isinstance(encoder, LayeredEncoder)
+    inputs = read_examples(tokens, "train").inputs
+    assert isinstance(inputs, TokenIds)
+    in_steps, for_answers = (
+        compute_hidden_states(encoder, inputs, lambda line: None, training=training) for training in (True, False)
+    )
+    rows = np.array([3])  # alone, so that nothing is padded
+    exact = np.abs(in_steps.batch(rows)["hidden"] - encoder.lower(inputs.batch(rows), None)).max()
+    off = np.abs(in_steps.batch(rows)["hidden"] - tf.cast(encoder.lower(inputs.batch(rows), np.int64(0)), tf.float32))
+    assert off.max() < exact / 2
+    np.testing.assert_allclose(for_answers.batch(rows)["hidden"], encoder.lower(inputs.batch(rows), None), atol=1e-5)
+
+
+@IN_PARTS
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_products_are_computed_in_16_bits_and_softmax_in_32(
     model: Path, tokens: Path, precision: Precision, products_only: bool
@@ -105,6 +147,7 @@ def test_a_product_in_16_bits_is_rounded_once_and_so_are_its_gradients() -> None
         ("fine_tuning", ["bfloat16", "float16"], True),
         ("fine_tuning", ["bfloat16", "float16"], False),
         ("partial", ["bfloat16"], True),
+        ("partial", ["bfloat16"], False),
     ],
 )
 def test_it_learns_nearly_the_same(
