@@ -51,10 +51,12 @@ def main() -> None:
 
 def _both(dataset: str, arguments: argparse.Namespace) -> dict[str, list[Run]]:
     from tasks.download_model.starter import package_folder
+    from tasks.retrain.plan import with_learning_rate
 
     prepared = prepare(arguments.work, arguments.data / dataset, arguments.rows)
     recipe = {"mode": "fine_tuning", "precision": "float32"} | arguments.recipe
-    complete = TrainRecipe.model_validate(recipe | {"max_length": MAX_LENGTH}).model_dump()
+    section = TrainRecipe.model_validate(recipe | {"max_length": MAX_LENGTH})
+    complete = with_learning_rate(prepared.facts, section).model_dump()
     flags = [f"--{name.replace('_', '-')}={complete[name]}" for name in _SHARED]
 
     def hubtune(repeat: int) -> Run:

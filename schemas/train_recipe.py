@@ -13,9 +13,10 @@ Monitor = Literal["macro_f1", "weighted_f1", "accuracy", "loss"]
 
 # Feature extraction: the head and the patience of the seed course (256-64, patience 2); learning rate and dropout have
 # the lowest validation loss, averaged over trec6, sst2 and quora_insincere and three seeds, among 5e-4 and 1e-3 with
-# 0.1, 0.3 and 0.5 (docs/benchmarks.md). Fine-tuning: epochs, batch size, learning rate and dropout as Devlin et al.
-# 2019, A.2 and A.3 recommend, no hidden layer between encoder and classes, warm-up over a tenth of the steps.
-_TUNED: dict[str, Any] = {"hidden": [], "dropout": 0.1, "epochs": 3, "learning_rate": 5e-5, "warmup_fraction": 0.1}
+# 0.1, 0.3 and 0.5 (docs/benchmarks.md). Fine-tuning: epochs, batch size and dropout as Devlin et al. 2019, A.2 and A.3
+# recommend, no hidden layer between encoder and classes, warm-up over a tenth of the steps. Its learning rate follows
+# from the model (tasks/retrain/plan.py).
+_TUNED: dict[str, Any] = {"hidden": [], "dropout": 0.1, "epochs": 3, "warmup_fraction": 0.1}
 _MODE_DEFAULTS: dict[str, dict[str, Any]] = {
     "feature_extraction": {
         "hidden": [256, 64],
@@ -126,7 +127,12 @@ class TrainRecipe(Section):
         "It is doubled by itself when memory runs out.",
     )
     learning_rate: float | None = Field(
-        None, title="Learning rate", gt=0, le=1, description="Peak learning rate of AdamW."
+        None,
+        title="Learning rate",
+        gt=0,
+        le=1,
+        description="Peak learning rate of AdamW. Empty, where the encoder is trained: 5e-5, and 1e-4 for BERT-like "
+        "encoders whose width is below 768.",
     )
     warmup_fraction: float | None = Field(
         None, title="Warm-up", ge=0, le=0.5, description="Share of the steps over which the learning rate rises."

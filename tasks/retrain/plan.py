@@ -1,10 +1,15 @@
-"""What a mode means for a model: which layers are computed, and which of them are trained."""
+"""What a recipe means for a model: which layers are computed, which of them are trained, and how fast they learn."""
 
 from dataclasses import dataclass
 
 from hubtune.errors import InvalidRecipe, UnsupportedModel
 from schemas.handoff import ModelFacts
 from schemas.train_recipe import TrainRecipe
+
+# Devlin et al. 2019, A.3, choose among 2e-5, 3e-5 and 5e-5 for encoders of a width of 768 and more. For smaller ones
+# Turc et al. 2019 try 1e-4 and 3e-4 too; with the starter, whose width is 384, 1e-4 is better (docs/benchmarks.md).
+_BASE_WIDTH = 768
+_LEARNING_RATE, _LEARNING_RATE_BELOW = 5e-5, 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,22 @@ def make_plan(facts: ModelFacts, recipe: TrainRecipe) -> Plan:
     elif recipe.mode == "partial":
         frozen = facts.layers // 2 + 1
     return Plan(frozen, layers)
+
+
+def with_learning_rate(facts: ModelFacts, recipe: TrainRecipe) -> TrainRecipe:
+    """Fill in the learning rate, where the recipe leaves it to the model.
+
+    Args:
+        facts: of the model.
+        recipe: a train section.
+
+    Returns:
+        A complete train section.
+    """
+    if recipe.learning_rate is not None:
+        return recipe
+    small = facts.interface == "bert_encoder" and facts.width < _BASE_WIDTH
+    return recipe.model_copy(update={"learning_rate": _LEARNING_RATE_BELOW if small else _LEARNING_RATE})
 
 
 def _require(number: int, most: int, field: str) -> None:

@@ -24,14 +24,14 @@ from tasks.retrain.examples import (
     restrict_vocabulary,
 )
 from tasks.retrain.feature_extraction import Embedded, train_head
-from tasks.retrain.fine_tuning import compile_logits, fine_tune
+from tasks.retrain.fine_tuning import fine_tune
 from tasks.retrain.fit import Keeper, TrainingState, best_epoch
 from tasks.retrain.forward import forward
 from tasks.retrain.head import Weights
 from tasks.retrain.hidden_states import compute_hidden_states, fit_into_memory
 from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
 from tasks.retrain.loss import Loss, make_loss
-from tasks.retrain.plan import Plan, make_plan
+from tasks.retrain.plan import Plan, make_plan, with_learning_rate
 from tasks.retrain.precision import choose_precision
 from tasks.retrain.strategy import on_processors, open_strategy, scope
 from tasks.retrain.summary import summarise
@@ -66,7 +66,7 @@ def train(
         rows: a `rows` artifact.
         tokens: its `tokens` artifact, for a BERT-like encoder.
         embeddings: `embeddings` artifacts that know every text, for feature extraction.
-        recipe: a complete train section.
+        recipe: a train section; its learning rate may be left to the model.
         keeper: keeps the state of training now and then; None: it is not kept.
         folder: where the content of the `classifier` artifact is written.
         say: takes progress lines.
@@ -83,6 +83,9 @@ def train(
     labels = read_labels(rows)
     examples = {split: read_examples(tokens or rows, split, len(labels)) for split in SPLITS}
     require_task(examples["train"].labels, recipe.task)
+    given, recipe = recipe.learning_rate, with_learning_rate(facts, recipe)
+    if given is None:
+        say(f"learning rate {recipe.learning_rate:g}: the encoder's width is {facts.width}")
     loss = make_loss(recipe, labels, examples["train"].labels)
     plan = make_plan(facts, recipe)
     start_tensorflow(in_lanes=recipe.mode != "feature_extraction" and (model / ARCHITECTURE).exists())
@@ -181,7 +184,7 @@ def _tune(
             }
             encoder = UpperLayers(loaded)
     groups = trained_groups(encoder, plan.frozen_groups, facts)
-    head, state = fine_tune(
+    head, state, compute_logits = fine_tune(
         encoder,
         groups,
         (inputs["train"], examples["train"].labels, examples["train"].weights),
@@ -196,7 +199,6 @@ def _tune(
         products_only=products_only,
     )
     state.release()
-    compute_logits = compile_logits(encoder, head)
     held_out: tuple[Split, ...] = ("validation", "test")
     logits = {
         split: forward(compute_logits, inputs[split], classes, say, f"Answers on {split}", 1.0) for split in held_out

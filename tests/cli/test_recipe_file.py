@@ -29,7 +29,8 @@ def test_the_empty_recipe_is_complete() -> None:
 
 def test_defaults_follow_the_mode() -> None:
     recipe = load_recipe(None, ["train.mode=fine_tuning"])
-    assert (recipe.train.epochs, recipe.train.learning_rate, recipe.train.hidden) == (3, 5e-5, [])
+    assert (recipe.train.epochs, recipe.train.learning_rate, recipe.train.hidden) == (3, None, [])
+    assert load_recipe(None, []).train.learning_rate == 5e-4
     assert load_recipe(None, ["train.mode=fine_tuning", "train.epochs=7"]).train.epochs == 7
 
 

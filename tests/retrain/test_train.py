@@ -18,6 +18,7 @@ from tasks import fork_server
 from tasks.retrain import worker
 from tasks.retrain.embeddings import read_keys
 from tasks.retrain.examples import read_examples
+from tasks.retrain.plan import with_learning_rate
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
 from tasks.retrain.validation import validate
@@ -248,3 +249,33 @@ def test_layers_that_are_not_there_are_refused_before_anything_is_loaded(
     with pytest.raises(InvalidRecipe, match=f"train.{field} names layer") as refused:
         train(tmp_path / "no model", FACTS, rows, tokens, [], recipe(**changes), None, tmp_path, print)
     assert refused.value.where == f"train.{field}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "rate"),
+    [
+        ({"width": 384}, {}, 1e-4),
+        ({"width": 767}, {"mode": "partial"}, 1e-4),
+        ({"width": 768}, {}, 5e-5),
+        ({"width": 1024}, {"mode": "layer_extraction"}, 5e-5),
+        ({"interface": "text_embedding", "width": 128}, {}, 5e-5),
+        ({"width": 384}, {"learning_rate": 3e-5}, 3e-5),
+        ({"width": 384}, {"mode": "feature_extraction"}, 5e-4),
+    ],
+    ids=str,
+)
+def test_the_learning_rate_follows_from_the_encoder_unless_it_is_given(
+    changes: dict[str, Any], settings: dict[str, Any], rate: float
+) -> None:
+    train_section = recipe(**{"mode": "fine_tuning"} | settings)
+    complete = with_learning_rate(FACTS.model_copy(update=changes), train_section)
+    assert complete == train_section.model_copy(update={"learning_rate": rate})
+
+
+def test_the_learning_rate_that_was_left_open_is_told(model: Path, training: Training) -> None:
+    run = training(model, mode="fine_tuning", epochs=1)
+    assert run.steps["learning_rate"].max() == pytest.approx(1e-4, rel=0.1)
+    assert "learning rate 0.0001: the encoder's width is 32" in run.lines
+    given = training(model, mode="fine_tuning", epochs=1, learning_rate=1e-4)
+    assert not any(line.startswith("learning rate") for line in given.lines)
+    assert given.steps.equals(run.steps)
