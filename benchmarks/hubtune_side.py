@@ -313,9 +313,17 @@ def _shapes(lengths: Any, recipe: TrainRecipe, epochs: int) -> dict[str, int]:
 
 
 def _forward_rate(log: Log, prepared: Prepared) -> float | None:
-    """Texts per second of the last forward pass over the validation split; None where it is not told."""
-    found = log.done("Validation")
-    return len(_lengths(prepared, "validation")) / found[-1][1] if found and found[-1][1] else None
+    """Texts per second of all forward passes over held-out texts but the first; None where none is told."""
+    passes = [
+        (len(_lengths(prepared, split)), seconds)
+        for split, task in (
+            ("validation", "Validation"),
+            ("validation", "Answers on validation"),
+            ("test", "Answers on test"),
+        )
+        for _, seconds in log.done(task)[task == "Validation" :]
+    ]
+    return sum(texts for texts, _ in passes) / sum(seconds for _, seconds in passes) if passes else None
 
 
 def _machine() -> dict[str, Any]:

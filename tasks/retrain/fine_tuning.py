@@ -46,7 +46,7 @@ def fine_tune(
     precision: Precision = "float32",
     *,
     products_only: bool = False,
-) -> tuple[Head, TrainingState]:
+) -> tuple[Head, TrainingState, Callable[[Features], Tensor]]:
     """Train groups of an encoder's variables, and a head, on labelled texts.
 
     Args:
@@ -64,7 +64,7 @@ def fine_tune(
         products_only: whether it is their products alone that are computed in it.
 
     Returns:
-        The head with its best weights, and the state at the end.
+        The head with its best weights, the state at the end, and the forward pass of encoder and head.
 
     Raises:
         TrainingFailed: the loss is not a number, or memory does not suffice for a batch of one row.
@@ -128,7 +128,7 @@ def fine_tune(
         )
 
     fit(state, run_epoch, validate, recipe, keeper, say)
-    return head, state
+    return head, state, compute_logits
 
 
 def compile_logits(encoder: Encoder, head: Head) -> Callable[[Features], Tensor]:

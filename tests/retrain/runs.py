@@ -18,7 +18,7 @@ from tasks.retrain.fine_tuning import fine_tune
 from tasks.retrain.fit import Keeper, TrainingState
 from tasks.retrain.head import Head
 from tasks.retrain.loss import SoftmaxCrossEntropy
-from tasks.retrain.plan import make_plan
+from tasks.retrain.plan import make_plan, with_learning_rate
 from tasks.retrain.tensorflow_setup import start_tensorflow
 from tasks.retrain.train import train
 from tests.retrain.small_inputs import EVEN, FACTS, LABELS, WIDTH, recipe
@@ -90,12 +90,12 @@ def tune(
     """The training of encoder and head alone: nothing is computed beforehand, no word is left out."""
     start_tensorflow()
     settings = {"mode": "fine_tuning", "early_stopping_patience": None} | settings
-    wanted, lines = recipe(**settings), list[str]()
+    wanted, lines = with_learning_rate(FACTS, recipe(**settings)), list[str]()
     plan = make_plan(FACTS, wanted)
     encoder = encoder or load_encoder(model, FACTS, wanted, plan)
     groups = trained_groups(encoder, plan.frozen_groups, FACTS)
     train, validation = (read_examples(texts, split) for split in ("train", "validation"))
-    head, state = fine_tune(
+    head, state, _ = fine_tune(
         encoder,
         groups,
         (train.inputs, train.labels, train.weights),
