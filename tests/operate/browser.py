@@ -63,6 +63,10 @@ class Pages:
         self.page.get_by_role("tablist").get_by_text(tab, exact=True).click()
         expect(self.page.get_by_role("tabpanel", name=tab)).to_be_visible(timeout=_SECONDS * 1000)
 
+    def leave(self) -> None:
+        """Look at nothing: the page of a run that goes on keeps half a core busy."""
+        self.page.goto("about:blank")
+
     def field(self, title: str) -> Locator:
         """What is filled in below a title; of all fields that are called so, the first."""
         named = self.page.get_by_text(f"{title} (Optional)", exact=True).first

@@ -80,7 +80,7 @@ class Stage:
         deadline = time.monotonic() + seconds
         while not wanted(read := self.read(run)):
             assert time.monotonic() < deadline, (read["name"], read["state"], self.log())
-            time.sleep(0.3)
+            time.sleep(0.5)
         return read
 
     def runs_so_far(self) -> int:
@@ -104,7 +104,7 @@ class Stage:
             if runs and set(checkpoints.glob("*/manifest.json")) - known:
                 return runs[-1]
             assert time.monotonic() < deadline, self.log()
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     def said_by(self, run: Json) -> list[str]:
         """The log of a run, as its page shows it."""
@@ -124,7 +124,7 @@ class Stage:
             if all(task["state_type"] in OVER for task in latest.values()):
                 return {name: task["state_name"] for name, task in latest.items()}
             assert time.monotonic() < deadline, runs
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     def completed_in(self, run: Json) -> set[str]:
         """Names of the tasks that have done something in a run, the first time or in a retry."""
@@ -187,7 +187,7 @@ def set_stage(folder: Path, server: dict[str, str], model: dict[str, str]) -> It
         "HUBTUNE_STORE": str(folder / "store"),
         "HOME": str(folder),
         "TMPDIR": str(folder / "temporary"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}

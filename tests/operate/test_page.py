@@ -63,6 +63,7 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     pages.field("Epochs").fill("2")
     accepted = pages.press_submit()
     assert accepted.status == httpx.codes.CREATED, accepted.text()
+    pages.leave()
     run: Json = accepted.json()
     given = run["parameters"]["recipe"]
     assert (given["name"], given["train"]["max_length"], given["train"]["epochs"]) == ("tickets", 64, 2)
@@ -77,6 +78,7 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     tickets.write_text(ROWS, encoding="utf-8")
     answer = pages.press_retry()
     assert answer.json()["status"] == "ACCEPT", answer.text()
+    pages.leave()
     stage.once(run, lambda read: read["run_count"] == 2)
     ended = stage.ended(run)
     assert ended["state"]["type"] == "COMPLETED", ended["state"]["message"]
@@ -112,6 +114,7 @@ def test_retry_goes_on_within_the_training_that_was_killed(stage: Stage, pages: 
             # Prefect reports a crash twice, and the second time, some seconds later, ends what was retried by then.
             pages.run(run, "Details")
             assert pages.press_retry().json()["status"] == "ACCEPT"
+            pages.leave()
         time.sleep(0.5)
     recorded = stage.tasks_of(run)
     pages.run(run, "Task Runs")

@@ -277,7 +277,7 @@ def test_a_deployment_for_containers_names_the_folder_of_the_images(server: dict
 
 @pytest.mark.slow
 def test_a_run_goes_through_a_worker_of_the_process_pool(server: dict[str, str], tmp_path: Path) -> None:
-    environment = os.environ | server | {"HUBTUNE_STORE": str(tmp_path / "store"), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    environment = os.environ | server | {"HUBTUNE_STORE": str(tmp_path / "store"), "PREFECT_WORKER_QUERY_SECONDS": "2"}
     stage = Stage(tmp_path, server, {}, {})
     with made(server, "process") as pool:
         deployment = registered(server, pool)

@@ -114,7 +114,7 @@ class Place:
             state = self.stage.read(run)["state"]
             assert time.monotonic() < deadline, (line, state, self.stage.said_by(run))
             assert state["type"] not in OVER, (line, state)
-            time.sleep(0.1)
+            time.sleep(0.4)
         self.stage.process_of(run).kill()
 
 
@@ -123,7 +123,7 @@ def place(prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("faults")
     settings = prefect_server | {
         "HOME": str(folder),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HUBTUNE_"))}
@@ -208,7 +208,7 @@ def _training_is_killed(place: Place, ways: list[Way]) -> None:
                 if trains and any(_run_of(parent) in waiting for parent in process.parents()):
                     process.kill()
         waiting = {way.run["id"] for way in ways if place.stage.read(way.run)["state"]["type"] not in OVER}
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def _rows_are_damaged(place: Place, ways: list[Way]) -> None:
