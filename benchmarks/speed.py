@@ -23,8 +23,8 @@ from benchmarks.prepare import Prepared, prepare
 from schemas.train_recipe import MEANT_FOR
 
 SEED = 42
-# What both sides of a comparison with Trainer train with: the same algorithm, in the same precision. These are hubtune's
-# defaults for the starter, and so is the rest.
+# What both sides of a comparison with Trainer train with: the same algorithm, in the same precision. These are
+# hubtune's defaults for the starter, and so is the rest.
 SETTINGS: dict[str, Any] = {
     "batch_size": 32,
     "learning_rate": 1e-4,
