@@ -201,9 +201,18 @@ def _fixed_size(recipe: TrainRecipe, at_once: int) -> tuple[int, int]:
 
 
 def _padded(features: dict[str, npt.NDArray[Any]], truth: Truth, weights: RowWeights, rows: int, length: int) -> Part:
-    """Token ids with rows and columns of padding; a weight of 0 tells that a row is none."""
+    """Features with rows and columns of padding; a weight of 0 tells that a row is none."""
     missing = rows - len(truth)
-    wider = {name: np.pad(value, ((0, missing), (0, length - value.shape[1]))) for name, value in features.items()}
+    given, longest = features["input_mask"].shape
+    wider = {}
+    for name, value in features.items():
+        around = [(0, missing), (0, length - longest)]
+        if name == "hidden":  # the vectors of all tokens, one below the other
+            width = value.shape[1]
+            each = np.pad(value.reshape(given, longest, width), [*around, (0, 0)])
+            wider[name] = each.reshape(rows * length, width)
+        else:
+            wider[name] = np.pad(value, around)
     filled = np.concatenate([truth, np.zeros((missing, *truth.shape[1:]), truth.dtype)])
     return wider, filled, np.pad(weights, (0, missing))
 

@@ -57,6 +57,9 @@ class Run:
     def steps(self) -> pl.DataFrame:
         return pl.read_parquet(self.folder / "steps.parquet")
 
+    def answers(self, split: str) -> pl.DataFrame:
+        return pl.read_parquet(self.folder / "answers" / f"{split}.parquet")
+
 
 Training = Callable[..., Run]
 """`run_training` with the folders filled in: the model, and fields of the recipe."""

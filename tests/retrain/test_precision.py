@@ -92,6 +92,23 @@ def test_what_frozen_layers_give_for_a_step_is_kept_in_the_precision_of_a_step(
     np.testing.assert_allclose(for_answers.batch(rows)["hidden"], encoder.lower(inputs.batch(rows), None), atol=1e-5)
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "computed in each step"])
+def test_frozen_layers_are_rounded_for_training_rows_and_not_for_answers(
+    keep: bool, steady_model: Path, training: Training
+) -> None:
+    # Steps that move nothing: losses and answers differ by what is computed in 16 bits alone.
+    settings: dict[str, Any] = {"freeze_layers": LAYERS, "learning_rate": 1e-12, "epochs": 1, "dropout": 0.0}
+    exact, rounded = (
+        training(steady_model, mode="partial", precision=precision, keep_hidden_states=keep, **settings)
+        for precision in ("float32", "bfloat16")
+    )
+    for split in ("validation", "test"):
+        expected, found = (np.array(run.answers(split)["logits"].to_list()) for run in (exact, rounded))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    off = np.abs(rounded.steps["loss"].to_numpy() - exact.steps["loss"].to_numpy())
+    assert off.max() > 1e-4
+
+
 @IN_PARTS
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_products_are_computed_in_16_bits_and_softmax_in_32(

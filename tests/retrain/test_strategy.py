@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from hubtune.errors import InvalidRecipe
 from tasks.retrain.encoder import load_encoder, trained_groups
-from tasks.retrain.examples import read_examples
+from tasks.retrain.examples import TokenIds, read_examples
 from tasks.retrain.feature_extraction import new_head
 from tasks.retrain.fine_tuning import _padded
+from tasks.retrain.hidden_states import compute_hidden_states
+from tasks.retrain.layered_encoder import LayeredEncoder, UpperLayers
 from tasks.retrain.loss import SoftmaxCrossEntropy
 from tasks.retrain.optimizer import AdamW
 from tasks.retrain.plan import Plan
@@ -25,7 +27,7 @@ from tasks.retrain.tensorflow_setup import LANES, start_tensorflow
 from tasks.retrain.training_step import NO_WORDS, TrainingStep, lanes
 from tests.retrain.graphs import DYNAMIC
 from tests.retrain.processes import Process, end, said, start
-from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, part_of, recipe
+from tests.retrain.small_inputs import EVEN, FACTS, LABELS, MAX_LENGTH, WIDTH, part_of, recipe
 
 pytestmark = pytest.mark.slow
 DISTRIBUTED = "tests.retrain.distributed"
@@ -220,3 +222,23 @@ def test_the_step_of_a_tpu_has_fixed_shapes_and_no_strings_and_compiles(steady_m
     assert xla == pytest.approx(plain, rel=1e-4)
     for weight, other in zip(weights, same, strict=True):
         np.testing.assert_allclose(other, weight, atol=2e-4)
+
+
+def test_hidden_states_are_padded_to_the_fixed_shapes_of_a_tpu(steady_model: Path, tokens: Path) -> None:
+    start_tensorflow()
+    encoder = load_encoder(steady_model, FACTS, recipe(mode="partial"), Plan(2, None))
+    assert isinstance(encoder, LayeredEncoder)
+    train = read_examples(tokens, "train")
+    assert isinstance(train.inputs, TokenIds)
+    states = compute_hidden_states(encoder, train.inputs, lambda line: None, training=True)
+    upper, rows = UpperLayers(encoder), np.arange(5)
+    features = states.batch(rows)
+    wider, truth, weights = _padded(features, train.labels[rows], np.ones(5, np.float32), 8, MAX_LENGTH)
+    assert {name: value.shape for name, value in wider.items()} == {
+        "hidden": (8 * MAX_LENGTH, WIDTH),
+        "input_mask": (8, MAX_LENGTH),
+    }
+    assert len(truth) == 8
+    assert weights.tolist() == [1] * 5 + [0] * 3
+    vectors = upper.text_vectors(wider, None)[:5]
+    np.testing.assert_allclose(vectors, upper.text_vectors(features, None), atol=1e-5)
