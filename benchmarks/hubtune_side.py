@@ -323,7 +323,8 @@ def _forward_rate(log: Log, prepared: Prepared) -> float | None:
         )
         for _, seconds in log.done(task)[task == "Validation" :]
     ]
-    return sum(texts for texts, _ in passes) / sum(seconds for _, seconds in passes) if passes else None
+    seconds = sum(each for _, each in passes)
+    return sum(texts for texts, _ in passes) / seconds if seconds else None
 
 
 def _machine() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from hubtune.errors import HubtuneError, StoreUnavailable
 from hubtune.storage import PublishedModel, Store
 from hubtune.storage.artifact import Artifact
 from hubtune.storage.journal import Success, note_success
-from schemas.handoff import SPLITS, EvaluationFacts
+from schemas.handoff import SPLITS, EvaluationFacts, ModelFacts
 from schemas.recipe import Block, Recipe
 from schemas.report import RunFailed, RunReport
 from tasks.download_data.task import download_data
@@ -38,6 +38,7 @@ from tasks.drift.task import compare_with_published, published_rows
 from tasks.evaluate.task import evaluate_classifier
 from tasks.preprocess.task import preprocess_rows
 from tasks.publish.task import publish_model
+from tasks.retrain.plan import with_learning_rate
 
 
 @flow(
@@ -77,6 +78,9 @@ def retrain(
 
 def _blocks(recipe: Recipe, refresh: set[Block], timeline: Timeline, made: dict[str, Artifact]) -> int | None:
     model = made["download_model"] = timeline.run(download_model, recipe.model, "download_model" in refresh)["model"]
+    # What the recipe leaves to the model is known now, and stands in all that comes of it.
+    train = with_learning_rate(ModelFacts.model_validate(model.facts), recipe.train)
+    recipe = recipe.model_copy(update={"train": train})
     raw = made["download_data"] = timeline.run(download_data, recipe.data, "download_data" in refresh)["raw"]
     name = str(recipe.name)
     clean = timeline.run(preprocess_rows, raw, recipe.preprocess, recipe.data, name, "preprocess" in refresh)

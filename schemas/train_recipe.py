@@ -1,4 +1,7 @@
-"""The train section of the recipe: what is trained, and how. What it leaves empty takes the default of its mode."""
+"""The train section of the recipe: what is trained, and how.
+
+What it leaves empty takes the default of its mode; the learning rate of an encoder, that of the model.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -59,7 +62,7 @@ def _lines_of_weights(schema: dict[str, Any]) -> None:
 
 
 class TrainRecipe(Section):
-    """How the classifier is trained. Fields left empty take the default of the mode."""
+    """How the classifier is trained. Fields left empty take the default of the mode, or of the model."""
 
     task: Task = Field(
         "multiclass",

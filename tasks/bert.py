@@ -113,7 +113,7 @@ class Bert:
         self._other_words = tf.constant(table[others]) if len(others) else None
 
     def rounded(self, layers: int, dtype: str) -> "Bert":
-        """A view of the encoder for the products of layers that are not trained: their kernels, cast once.
+        """The same encoder with the kernels of its lowest layers cast once, for layers that are not trained.
 
         Args:
             layers: how many of the lowest layers.

@@ -23,9 +23,10 @@ _TLS = httpx.create_ssl_context()
 
 def ask(method: str, url: str, **arguments: Any) -> httpx.Response:
     """A request to a server. One on SQLite says now and then that its database is busy: Prefect's client asks again."""
+    # As patient as Prefect's client: the machine may be busy with the runs themselves.
+    asked: dict[str, Any] = {"timeout": 60, "verify": _TLS} | arguments
     for _ in range(20):
-        # As patient as Prefect's client: the machine may be busy with the runs themselves.
-        answer = httpx.request(method, url, **({"timeout": 60, "verify": _TLS} | arguments))
+        answer = httpx.request(method, url, **asked)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
         time.sleep(0.5)

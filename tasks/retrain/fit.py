@@ -252,5 +252,5 @@ def diverged(what: str, loss: float, when: str, learning_rate: float, kept: str 
         f"the {what} is {loss} at {when}, where the learning rate is {learning_rate:.3g}"
         + (f"; the rows of the batch lie in {kept}" if kept else ""),
         where="train.learning_rate",
-        remedy="lower train.learning_rate (5e-5 suits fine-tuning, 1e-3 a head), or raise train.warmup_fraction",
+        remedy="lower train.learning_rate (5e-5 suits fine-tuning, 5e-4 a head), or raise train.warmup_fraction",
     )

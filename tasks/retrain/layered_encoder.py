@@ -51,7 +51,8 @@ class LayeredEncoder:
         self._precision, self._pairs = precision, pairs
         self._layers, self._seed = list(layers) if layers else [bert.layers], seed
         self._multiply = product_in(precision) if products_only else None
-        # Their kernels stay as they are, so that one cast serves all steps.
+        # Frozen kernels stay as they are, so that one cast serves all steps. An accelerator casts them in no time, and
+        # several would need a copy each.
         frozen_layers = max(frozen_groups - 1, 0)
         rounds = products_only and precision != "float32" and frozen_layers
         self._frozen = bert.rounded(frozen_layers, precision) if rounds else bert

@@ -7,7 +7,7 @@ from schemas.handoff import ModelFacts
 from schemas.train_recipe import TrainRecipe
 
 # Devlin et al. 2019, A.3, choose among 2e-5, 3e-5 and 5e-5 for encoders of a width of 768 and more. For smaller ones
-# Turc et al. 2019 try 1e-4 and 3e-4 too; with the starter, whose width is 384, 1e-4 is better (docs/benchmarks.md).
+# Turc et al. 2019 try 1e-4 and 3e-4 too; with the starter, whose width is 384, 1e-4 is better (docs/decisions.md).
 _BASE_WIDTH = 768
 _LEARNING_RATE, _LEARNING_RATE_BELOW = 5e-5, 1e-4
 

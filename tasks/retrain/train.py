@@ -83,9 +83,8 @@ def train(
     labels = read_labels(rows)
     examples = {split: read_examples(tokens or rows, split, len(labels)) for split in SPLITS}
     require_task(examples["train"].labels, recipe.task)
-    given, recipe = recipe.learning_rate, with_learning_rate(facts, recipe)
-    if given is None:
-        say(f"learning rate {recipe.learning_rate:g}: the encoder's width is {facts.width}")
+    recipe = with_learning_rate(facts, recipe)
+    say(f"learning rate {recipe.learning_rate:g}")
     loss = make_loss(recipe, labels, examples["train"].labels)
     plan = make_plan(facts, recipe)
     start_tensorflow(in_lanes=recipe.mode != "feature_extraction" and (model / ARCHITECTURE).exists())
@@ -177,7 +176,11 @@ def _tune(
             words, others, renumbered = restrict_vocabulary(texts[0], texts[1:])  # training is the first split
             loaded.bert.restrict_words(words, others)
             inputs = dict(zip(examples, renumbered, strict=True))
-        elif recipe.keep_hidden_states and fit_into_memory(texts, loaded.bert.config.hidden_size):
+        elif not recipe.keep_hidden_states:
+            pass
+        elif not fit_into_memory(texts, loaded.bert.config.hidden_size):
+            say("what the frozen layers give does not fit into the free memory: it is computed in every epoch")
+        else:
             inputs = {
                 split: compute_hidden_states(loaded, text, say, training=split == "train")
                 for split, text in zip(examples, texts, strict=True)

@@ -45,7 +45,9 @@ def _row(name: str, section: type[BaseModel], defaults: list[dict[str, Any]]) ->
     field = section.model_fields[name]
     values = list(dict.fromkeys(_shown(default[name]) for default in defaults))
     both = (
-        values[0] if len(values) == 1 or name == "mode" else f"{values[0]}; fine-tuning: {values[1] or 'of the model'}"
+        values[0]
+        if len(values) == 1 or name == "mode"
+        else f"{values[0]}; fine-tuning: {values[1] or 'follows from the model'}"
     )
     text = f"{field.description} {_allowed(section, name)}".strip().replace("|", "\\|")
     return f"| `{name}` | {both} | {text} |"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hubtune.storage.artifact import Artifact
 from schemas.train_recipe import TrainRecipe
@@ -43,6 +44,11 @@ def test_a_worker_of_the_pool_trains_and_the_run_goes_on_with_what_it_made(stage
     tasks = stage.tasks_of(run)
     assert tasks["Train on accelerator"] == tasks["Publish model"] == "Completed"
     assert not {"Tokenise texts", "Train classifier"} & set(tasks)
+    # The recipe leaves the learning rate to the model, which is eight wide.
+    assert training["parameters"]["recipe"]["learning_rate"] == 1e-4
+    releases = (stage.folder / "store" / "artifacts" / "release").glob("*/recipe.yaml")
+    published = max(releases, key=lambda path: path.stat().st_mtime)
+    assert yaml.safe_load(published.read_text(encoding="utf-8"))["train"]["learning_rate"] == 1e-4
     # The page of the run shows the training as a part of it.
     assert stage.get(f"/task_runs/{training['parent_task_run_id']}")["flow_run_id"] == run["id"]
 
