@@ -201,6 +201,12 @@ class TrainRecipe(Section):
         "macro_f1", title="Watched metric", description="The validation metric that says which epoch is the best."
     )
     seed: int = Field(42, title="Seed", ge=0, le=2**31 - 1, description="The same seed gives the same model.")
+    deterministic: bool = Field(
+        True,
+        title="Deterministic",
+        description="Equal runs give equal models, bit by bit, on the same kind of device. Off, TensorFlow may take "
+        "faster operations whose last digits differ from run to run, and ones that have no deterministic form.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -19,15 +19,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def start_tensorflow(*, in_lanes: bool = False) -> Any:
+def start_tensorflow(*, in_lanes: bool = False, deterministic: bool = True) -> Any:
     """Import TensorFlow for training or embedding.
 
     Args:
         in_lanes: batches will be computed in lanes. Where there is no more than a core for each, no operation is
             divided among cores then. It has no effect once TensorFlow has computed something.
+        deterministic: whether ops are to give the same bits each time. It cannot be taken back in a process.
 
     Returns:
-        The module `tensorflow`, with deterministic ops switched on for this process.
+        The module `tensorflow`.
     """
     # As in the processes that blocks work in (`tasks.fresh_process`), where it may have been imported by now.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -39,8 +40,9 @@ def start_tensorflow(*, in_lanes: bool = False) -> Any:
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     import tensorflow as tf
 
-    # Among other things this turns a random op without a seed into an error: see seeded_model.py.
-    tf.config.experimental.enable_op_determinism()
+    if deterministic:
+        # Among other things this turns a random op without a seed into an error: see seeded_model.py.
+        tf.config.experimental.enable_op_determinism()
     return tf
 
 

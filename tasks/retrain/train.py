@@ -87,7 +87,8 @@ def train(
     say(f"learning rate {recipe.learning_rate:g}")
     loss = make_loss(recipe, labels, examples["train"].labels)
     plan = make_plan(facts, recipe)
-    start_tensorflow(in_lanes=recipe.mode != "feature_extraction" and (model / ARCHITECTURE).exists())
+    in_lanes = recipe.mode != "feature_extraction" and (model / ARCHITECTURE).exists()
+    start_tensorflow(in_lanes=in_lanes, deterministic=recipe.deterministic)
     if recipe.mode == "feature_extraction":
         trained = _train_head(facts, embeddings, examples, len(labels), loss, recipe, keeper, say)
     else:
