@@ -113,15 +113,18 @@ class Stage:
 
     def tasks_of(self, run: Json) -> dict[str, str]:
         """Task name -> name of its state, of a run that is over; of tasks that ran again, that of the last time."""
-        # The server records states of tasks a moment later than those of runs: the state's name with the task itself,
-        # and the state after it, so that `state` may be null.
+        # The server records tasks a moment later than states of runs, so that the last one may be missing; the state's
+        # name with the task itself, and the state after it, so that `state` may be null.
         deadline = time.monotonic() + 30
+        read = self.read(run)
+        last = "Train classifier" if read["parent_task_run_id"] else "Publish model"
         while True:
             wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
             runs = self.post("/task_runs/filter", wanted)
             # What was at work when its process was killed stays `Running` until the run is done again.
             latest = {task["name"].rpartition("-")[0]: task for task in runs}
-            if all(task["state_type"] in OVER for task in latest.values()):
+            complete = read["state"]["type"] != "COMPLETED" or last in latest
+            if complete and all(task["state_type"] in OVER for task in latest.values()):
                 return {name: task["state_name"] for name, task in latest.items()}
             assert time.monotonic() < deadline, runs
             time.sleep(0.5)

@@ -63,8 +63,8 @@ def test_somebody_fills_in_the_form_reads_why_the_run_failed_and_presses_retry(s
     pages.field("Epochs").fill("2")
     accepted = pages.press_submit()
     assert accepted.status == httpx.codes.CREATED, accepted.text()
-    pages.leave()
     run: Json = accepted.json()
+    pages.leave()
     given = run["parameters"]["recipe"]
     assert (given["name"], given["train"]["max_length"], given["train"]["epochs"]) == ("tickets", 64, 2)
 

@@ -140,8 +140,10 @@ def _tasks(machine: Machine, run: Json) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for task in machine.post("/task_runs/filter", wanted):
             found.setdefault(task["name"].rpartition("-")[0], []).append(task["state_name"])
-        # The server records states of tasks a moment later than those of runs.
-        if machine.get(f"/flow_runs/{run['id']}")["state"]["type"] == "RUNNING" or "Running" not in str(found):
+        # The server records tasks, and their states, a moment later than the states of runs.
+        state = machine.get(f"/flow_runs/{run['id']}")["state"]["type"]
+        settled = "Running" not in str(found) and (state != "COMPLETED" or "Publish model" in found)
+        if state == "RUNNING" or settled:
             return found
         assert time.monotonic() < deadline, found
         time.sleep(0.3)
