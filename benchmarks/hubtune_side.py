@@ -316,12 +316,12 @@ def _forward_rate(log: Log, prepared: Prepared) -> float | None:
     """Texts per second of all forward passes over held-out texts but the first; None where none is told."""
     passes = [
         (len(_lengths(prepared, split)), seconds)
-        for split, task in (
-            ("validation", "Validation"),
-            ("validation", "Answers on validation"),
-            ("test", "Answers on test"),
+        for split, done in (
+            ("validation", log.done("Validation")[1:]),
+            ("validation", log.done("Answers on validation")),
+            ("test", log.done("Answers on test")),
         )
-        for _, seconds in log.done(task)[task == "Validation" :]
+        for _, seconds in done
     ]
     seconds = sum(each for _, each in passes)
     return sum(texts for texts, _ in passes) / seconds if seconds else None

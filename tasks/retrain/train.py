@@ -177,16 +177,15 @@ def _tune(
             words, others, renumbered = restrict_vocabulary(texts[0], texts[1:])  # training is the first split
             loaded.bert.restrict_words(words, others)
             inputs = dict(zip(examples, renumbered, strict=True))
-        elif not recipe.keep_hidden_states:
-            pass
-        elif not fit_into_memory(texts, loaded.bert.config.hidden_size):
-            say("what the frozen layers give does not fit into the free memory: it is computed in every epoch")
-        else:
-            inputs = {
-                split: compute_hidden_states(loaded, text, say, training=split == "train")
-                for split, text in zip(examples, texts, strict=True)
-            }
-            encoder = UpperLayers(loaded)
+        elif recipe.keep_hidden_states:
+            if fit_into_memory(texts, loaded.bert.config.hidden_size):
+                inputs = {
+                    split: compute_hidden_states(loaded, text, say, training=split == "train")
+                    for split, text in zip(examples, texts, strict=True)
+                }
+                encoder = UpperLayers(loaded)
+            else:
+                say("what the frozen layers give does not fit into the free memory: it is computed in every epoch")
     groups = trained_groups(encoder, plan.frozen_groups, facts)
     head, state, compute_logits = fine_tune(
         encoder,

@@ -107,6 +107,16 @@ def test_hidden_states_that_do_not_fit_are_not_kept() -> None:
     assert not fit_into_memory([texts, texts], 10**12)
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_it_is_told_that_they_do_not_fit_where_they_were_to_be_kept(
+    keep: bool, model: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.retrain.train.fit_into_memory", lambda texts, width: False)
+    run = training(model, mode="partial", keep_hidden_states=keep, epochs=1)
+    assert not any(line.startswith("Frozen layers") for line in run.lines)
+    assert any("does not fit into the free memory" in line for line in run.lines) is keep
+
+
 @pytest.mark.parametrize("frozen", range(LAYERS + 2))
 def test_frozen_layers_have_no_backward_pass(frozen: int, model: Path) -> None:
     start_tensorflow()
